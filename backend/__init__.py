@@ -1,0 +1,1 @@
+"""Abandoned-cart recovery for many stores at once."""

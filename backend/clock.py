@@ -1,0 +1,20 @@
+"""The one place that reads the time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+
+class Clock:
+    """Aware UTC time, corrected by the database's offset so that all workers agree on leases."""
+
+    def __init__(self) -> None:
+        self._offset = timedelta(0)
+
+    def now(self) -> datetime:
+        """Return the present moment as aware UTC."""
+        return datetime.now(UTC) + self._offset
+
+    def follow(self, authority: datetime) -> None:
+        """Agree with `authority`, an aware UTC time just read from the database."""
+        self._offset = authority - datetime.now(UTC)

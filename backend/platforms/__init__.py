@@ -1,0 +1,1 @@
+"""One file per shop system; each turns HTTP into a `CartPage`."""
