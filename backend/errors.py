@@ -108,9 +108,7 @@ class TryLater(PlatformError):
 
     code = "try_later"
 
-    def __init__(
-        self, message: str, *, code: str = "", remedy: str = "", retry_after: timedelta | None = None
-    ) -> None:
+    def __init__(self, message: str, *, code: str = "", remedy: str = "", retry_after: timedelta | None = None) -> None:
         super().__init__(message, code=code, remedy=remedy)
         self.retry_after = retry_after
 

@@ -9,9 +9,7 @@ from backend.errors import BadRecord
 
 UNITS = Decimal(10_000)
 LIMIT = Decimal(900_000_000_000_000)  # a BIGINT of 1/10,000 units holds a little more
-NO_DECIMALS = frozenset(
-    "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split()
-)
+NO_DECIMALS = frozenset("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split())
 THREE_DECIMALS = frozenset("BHD IQD JOD KWD LYD OMR TND".split())
 
 
