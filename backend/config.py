@@ -1,0 +1,139 @@
+"""Every setting, with its unit and the reason it exists. Read once, passed on; nothing reads the environment itself."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from typing_extensions import Self
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """Settings from the environment, then `.env.local`, then `.env` in the project's root folder."""
+
+    model_config = SettingsConfigDict(
+        env_file=(ROOT / ".env", ROOT / ".env.local"), env_file_encoding="utf-8", extra="ignore", frozen=True
+    )
+
+    env: Literal["development", "production"] = Field(
+        "development", description="development signs the local user in; production refuses to start without its keys."
+    )
+    database_url: str = Field(
+        "sqlite+aiosqlite:///data/carts.db",
+        description="SQLite or PostgreSQL URL; plain forms (sqlite:///, postgresql://) are accepted. A relative SQLite path counts from the project's root.",
+    )
+    auto_migrate: bool = Field(
+        False, description="Bring an older PostgreSQL schema up to date at start. SQLite is always brought up to date."
+    )
+    master_key: str = Field(
+        "",
+        description="32 bytes in base64 that wrap every data key. Unset on SQLite in development: a key file beside the database.",
+    )
+    polling_interval: int = Field(30, ge=5, le=86_400, description="Seconds between two beats of the poll cycle.")
+    external_api_url: str = Field(
+        "", description="Default destination of agents that have none of their own. Empty: none."
+    )
+    external_api_secret: str = Field("", description="Signing secret (whsec_...) of the default destination.")
+    target_template_slug: str = Field(
+        "ecommerce-abandoned-cart", description="Only agents made from this template are polled."
+    )
+    platforms: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("shopify", "woocommerce", "custom"),
+        description="Shop systems that are polled, separated by commas. The mock platform needs no mention.",
+    )
+    outbound_allow_loopback: bool = Field(
+        False, description="Let stores and destinations be on this machine (demo and tests). Refused in production."
+    )
+    outbound_allowed_ports: Annotated[tuple[int, ...], NoDecode] = Field(
+        (80, 443, 8080, 8443), description="Ports that stores and destinations may listen on, separated by commas."
+    )
+    outbound_require_tls13: bool = Field(False, description="Refuse TLS 1.2 on outbound calls.")
+    lease_seconds: float = Field(10.0, ge=0.5, le=300, description="A dead worker's work is picked up after this long.")
+    poll_concurrency: int = Field(16, ge=1, le=256, description="Stores polled at the same time by one process.")
+    delivery_batch: int = Field(400, ge=1, le=5_000, description="Deliveries one claim takes at most.")
+    destination_in_flight: int = Field(4, ge=1, le=256, description="Requests in the air to one destination at once.")
+    delivery_deadline_seconds: float = Field(
+        15.0, ge=1, le=60, description="Total time of one delivery, body included."
+    )
+    drain_seconds: float = Field(
+        10.0, ge=0, le=120, description="Time that work in flight gets when the process is told to end."
+    )
+    run_loops: bool = Field(True, description="Whether the web app also runs the background loops.")
+    host: str = Field("127.0.0.1", description="Address the web app listens on.")
+    port: int = Field(8000, ge=1, le=65_535, description="Port the web app listens on.")
+    app_url: str = Field("http://localhost:8000", description="How people reach the console; used in links.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe line that is logged."
+    )
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="auto: coloured lines on a terminal, JSON otherwise."
+    )
+    debug_mode: bool = Field(False, description="Log at debug level. Never touches sign-in.")
+
+    @field_validator("platforms", mode="before")
+    @classmethod
+    def _split_names(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("outbound_allowed_ports", mode="before")
+    @classmethod
+    def _split_ports(cls, value: object) -> object:
+        return tuple(int(part) for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.env == "production" and self.outbound_allow_loopback:
+            raise ValueError("OUTBOUND_ALLOW_LOOPBACK is for the demo and tests; production refuses it")
+        if self.external_api_url and not self.external_api_secret:
+            raise ValueError(
+                "EXTERNAL_API_URL needs EXTERNAL_API_SECRET (whsec_...), or its payloads could not be signed"
+            )
+        if self.master_key:
+            read_master_key(self.master_key)
+        return self
+
+    @cached_property
+    def is_sqlite(self) -> bool:
+        """Whether the database is SQLite."""
+        return self.database_url.startswith("sqlite")
+
+    @cached_property
+    def async_database_url(self) -> str:
+        """The database URL with its async driver and, for SQLite, an absolute path."""
+        return with_driver(self.database_url)
+
+    @cached_property
+    def sqlite_path(self) -> Path:
+        """Where the SQLite database lies."""
+        return Path(self.async_database_url.partition(":///")[2].partition("?")[0])
+
+
+def with_driver(url: str) -> str:
+    """Return `url` with the async driver named and a relative SQLite path made absolute. Raises `ValueError`."""
+    scheme, _, rest = url.partition("://")
+    if scheme in {"postgres", "postgresql", "postgresql+asyncpg"}:
+        return f"postgresql+asyncpg://{rest}"
+    if scheme in {"sqlite", "sqlite+aiosqlite"}:
+        path, question, query = rest.removeprefix("/").partition("?")
+        if not path or path == ":memory:":
+            raise ValueError("DATABASE_URL: an SQLite database needs a file, for example sqlite:///data/carts.db")
+        return f"sqlite+aiosqlite:///{ROOT / path}{question}{query}"
+    raise ValueError(f"DATABASE_URL: {scheme or 'no scheme'} is not supported; use sqlite:/// or postgresql://")
+
+
+def read_master_key(text: str) -> bytes:
+    """Return the 32 bytes of a base64 master key. Raises `ValueError` without showing it."""
+    try:
+        key = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        raise ValueError("MASTER_KEY is not base64") from None
+    if len(key) != 32:
+        raise ValueError(f"MASTER_KEY must be 32 bytes in base64, not {len(key)}")
+    return key

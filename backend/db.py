@@ -1,0 +1,176 @@
+"""The engine and its transactions: one writer at a time on SQLite, a role and a company on PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, event, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from backend.config import ROOT, Settings, with_driver
+from backend.errors import Conflict, SetupProblem
+
+SET_SCOPE = text("SELECT set_config('role', :role, true), set_config('app.company', :company, true)")
+APP_ROLE, WORKER_ROLE = "cart_app", "cart_worker"
+
+
+def _dumps(value: Any) -> str:
+    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+class Database:
+    """Transactions of one process. Make one per event loop and close it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.is_sqlite = settings.is_sqlite
+        self.engine = _engine(settings)
+        # SQLite has one writer: waiting here in order beats its own busy loop.
+        self._writer = asyncio.Lock()
+
+    @asynccontextmanager
+    async def transaction(self, company_id: str) -> AsyncIterator[AsyncConnection]:
+        """Read and write as one company: PostgreSQL shows and takes that company's rows only."""
+        if not company_id:
+            raise ValueError("a transaction needs a company")
+        async with self._begin(APP_ROLE, company_id, writes=True) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def reading(self, company_id: str) -> AsyncIterator[AsyncConnection]:
+        """Read as one company, without holding up SQLite's writer."""
+        if not company_id:
+            raise ValueError("a transaction needs a company")
+        async with self._begin(APP_ROLE, company_id, writes=False) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def work(self) -> AsyncIterator[AsyncConnection]:
+        """Read and write across companies; for `store/work.py` and installation tables only."""
+        async with self._begin(WORKER_ROLE, "", writes=True) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def overview(self) -> AsyncIterator[AsyncConnection]:
+        """Read across companies, for callers whose grant covers all of them."""
+        async with self._begin(WORKER_ROLE, "", writes=False) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _begin(self, role: str, company_id: str, *, writes: bool) -> AsyncIterator[AsyncConnection]:
+        async with AsyncExitStack() as stack:
+            if self.is_sqlite and writes:
+                await stack.enter_async_context(self._writer)
+            connection = await stack.enter_async_context(self.engine.connect())
+            if self.is_sqlite:
+                await connection.execution_options(begin_immediate=writes)
+            await stack.enter_async_context(connection.begin())
+            if not self.is_sqlite:
+                await connection.execute(SET_SCOPE, {"role": role, "company": company_id})
+            try:
+                yield connection
+            except IntegrityError as error:
+                raise _as_conflict(error) from error
+
+    async def server_time(self) -> datetime:
+        """Return the database's own time, aware UTC; the process's on SQLite, which has no other."""
+        if self.is_sqlite:
+            return datetime.now(UTC)
+        async with self.engine.connect() as connection:
+            found: datetime = (await connection.execute(text("SELECT clock_timestamp()"))).scalar_one()
+            return found.astimezone(UTC)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.engine.dispose()
+
+
+def _as_conflict(error: IntegrityError) -> Exception:
+    """Turn a broken unique rule into `Conflict`; anything else is our bug and stays as it is."""
+    words = str(error.orig).lower()
+    if "unique" in words or "duplicate key" in words:
+        return Conflict("something with the same name or key is already there", remedy="choose another name")
+    return error
+
+
+def _engine(settings: Settings) -> AsyncEngine:
+    if not settings.is_sqlite:
+        return create_async_engine(
+            settings.async_database_url,
+            json_serializer=_dumps,
+            json_deserializer=orjson.loads,
+            pool_pre_ping=True,
+            pool_size=10,
+            max_overflow=10,
+            connect_args={"server_settings": {"statement_timeout": "30000", "lock_timeout": "10000"}},
+        )
+    settings.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
+    engine = create_async_engine(
+        settings.async_database_url, json_serializer=_dumps, json_deserializer=orjson.loads, pool_size=5
+    )
+    event.listen(engine.sync_engine, "connect", _set_up_sqlite)
+    event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _set_up_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None  # type: ignore[attr-defined]  # we say BEGIN ourselves
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=15000", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    immediate = connection.get_execution_options().get("begin_immediate", True)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+def alembic_config(url: str) -> Config:
+    """Return Alembic's configuration for the database at `url` (any accepted form)."""
+    config = Config(str(ROOT / "alembic.ini"))
+    config.set_main_option("script_location", str(ROOT / "migrations"))
+    config.attributes["url"] = with_driver(url)
+    return config
+
+
+def upgrade_database(url: str) -> None:
+    """Bring the database at `url` up to the newest schema. Runs its own event loop: call it outside of one."""
+    command.upgrade(alembic_config(url), "head")
+
+
+async def prepare_database(settings: Settings) -> None:
+    """Bring SQLite (or PostgreSQL with AUTO_MIGRATE) up to date; else refuse an older schema with the command to run.
+
+    Raises `SetupProblem` when the database cannot be reached or is not up to date.
+    """
+    if settings.is_sqlite or settings.auto_migrate:
+        if settings.is_sqlite:
+            settings.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
+        await asyncio.to_thread(upgrade_database, settings.async_database_url)
+        return
+    newest = ScriptDirectory.from_config(alembic_config(settings.async_database_url)).get_current_head()
+    engine = create_async_engine(settings.async_database_url)
+    try:
+        async with engine.connect() as connection:
+            found = await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
+    except (OSError, DBAPIError) as error:
+        raise SetupProblem(f"the database cannot be reached: {type(error).__name__}") from error
+    finally:
+        await engine.dispose()
+    if found != newest:
+        raise SetupProblem(
+            f"the database is at revision {found or 'none'}, this version needs {newest}: "
+            "run `make migrate`, or set AUTO_MIGRATE=true"
+        )

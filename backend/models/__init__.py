@@ -1,0 +1,37 @@
+"""Tables only, one file per noun. Importing this package fills `metadata`."""
+
+from backend.models.base import metadata
+from backend.models.carts import abandonment_log, cart_events, cart_items, carts, customers
+from backend.models.companies import companies, company_agents
+from backend.models.cycles import installation_state, poll_cycle_counts, poll_cycles, poll_runs, workers
+from backend.models.deliveries import deliveries, delivery_attempts, delivery_carts, destinations
+from backend.models.integrations import integrations, quarantine
+from backend.models.keys import data_keys, subject_keys
+
+# Tables without a company and without personal data; every other table is walled off per company.
+INSTALLATION_TABLES = frozenset({"poll_cycles", "installation_state", "workers"})
+
+__all__ = [
+    "INSTALLATION_TABLES",
+    "abandonment_log",
+    "cart_events",
+    "cart_items",
+    "carts",
+    "companies",
+    "company_agents",
+    "customers",
+    "data_keys",
+    "deliveries",
+    "delivery_attempts",
+    "delivery_carts",
+    "destinations",
+    "installation_state",
+    "integrations",
+    "metadata",
+    "poll_cycle_counts",
+    "poll_cycles",
+    "poll_runs",
+    "quarantine",
+    "subject_keys",
+    "workers",
+]

@@ -1,0 +1,34 @@
+"""Alembic's environment: one asynchronous connection, one transaction per migration."""
+
+from __future__ import annotations
+
+import asyncio
+
+from alembic import context
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from backend.config import Settings
+from backend.models import metadata
+
+
+def migrate(connection: Connection) -> None:
+    """Run the migrations on an open connection; two runs at once wait for each other."""
+    context.configure(connection=connection, target_metadata=metadata, render_as_batch=False)
+    with context.begin_transaction():
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(7211640512)"))
+        context.run_migrations()
+
+
+async def main() -> None:
+    """Connect and migrate."""
+    url = context.config.attributes.get("url") or Settings().async_database_url
+    engine = create_async_engine(url)
+    async with engine.connect() as connection:
+        await connection.run_sync(migrate)
+        await connection.commit()
+    await engine.dispose()
+
+
+asyncio.run(main())
