@@ -6,6 +6,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
+JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -110,16 +112,12 @@ def upgrade() -> None:
         sa.Column("deliver_ms", sa.Integer(), server_default="0", nullable=False),
         sa.Column(
             "platforms",
-            sa.JSON(none_as_null=True).with_variant(
-                postgresql.JSONB(none_as_null=True, astext_type=Text()), "postgresql"
-            ),
+            JSON,
             nullable=False,
         ),
         sa.Column(
             "value",
-            sa.JSON(none_as_null=True).with_variant(
-                postgresql.JSONB(none_as_null=True, astext_type=Text()), "postgresql"
-            ),
+            JSON,
             nullable=False,
         ),
         sa.ForeignKeyConstraint(
@@ -172,9 +170,7 @@ def upgrade() -> None:
         sa.Column("pause_reason", sa.String(length=100), nullable=True),
         sa.Column(
             "settings",
-            sa.JSON(none_as_null=True).with_variant(
-                postgresql.JSONB(none_as_null=True, astext_type=Text()), "postgresql"
-            ),
+            JSON,
             nullable=False,
         ),
         sa.Column("credentials_sealed", sa.LargeBinary(), nullable=False),
@@ -204,16 +200,12 @@ def upgrade() -> None:
         sa.Column("empty_polls", sa.Integer(), server_default="0", nullable=False),
         sa.Column(
             "budget",
-            sa.JSON(none_as_null=True).with_variant(
-                postgresql.JSONB(none_as_null=True, astext_type=Text()), "postgresql"
-            ),
+            JSON,
             nullable=True,
         ),
         sa.Column(
             "notices",
-            sa.JSON(none_as_null=True).with_variant(
-                postgresql.JSONB(none_as_null=True, astext_type=Text()), "postgresql"
-            ),
+            JSON,
             nullable=True,
         ),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -332,9 +324,7 @@ def upgrade() -> None:
         sa.Column("elapsed_ms", sa.Integer(), nullable=False),
         sa.Column(
             "counts",
-            sa.JSON(none_as_null=True).with_variant(
-                postgresql.JSONB(none_as_null=True, astext_type=Text()), "postgresql"
-            ),
+            JSON,
             nullable=False,
         ),
         sa.Column("error_code", sa.String(length=100), nullable=True),
@@ -390,9 +380,7 @@ def upgrade() -> None:
         sa.Column("item_count", sa.Integer(), nullable=False),
         sa.Column(
             "coupons",
-            sa.JSON(none_as_null=True).with_variant(
-                postgresql.JSONB(none_as_null=True, astext_type=Text()), "postgresql"
-            ),
+            JSON,
             nullable=False,
         ),
         sa.Column("recovery_url", sa.String(), nullable=True),
@@ -513,9 +501,7 @@ def upgrade() -> None:
         sa.Column("revision", sa.String(length=40), nullable=False),
         sa.Column(
             "data",
-            sa.JSON(none_as_null=True).with_variant(
-                postgresql.JSONB(none_as_null=True, astext_type=Text()), "postgresql"
-            ),
+            JSON,
             nullable=False,
         ),
         sa.Column("personal_sealed", sa.LargeBinary(), nullable=True),
@@ -565,9 +551,7 @@ def upgrade() -> None:
         sa.Column("rule", sa.String(length=40), nullable=True),
         sa.Column(
             "trace",
-            sa.JSON(none_as_null=True).with_variant(
-                postgresql.JSONB(none_as_null=True, astext_type=Text()), "postgresql"
-            ),
+            JSON,
             nullable=False,
         ),
         sa.Column("decided_at", sa.DateTime(timezone=True), nullable=False),
