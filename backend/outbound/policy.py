@@ -1,0 +1,20 @@
+"""What the door lets through, and how much of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundPolicy:
+    """What the door lets through. Byte figures are per answer."""
+
+    allow_loopback: bool = False
+    allowed_ports: frozenset[int] = frozenset({80, 443, 8080, 8443})
+    raw_limit: int = 10 * 1024 * 1024
+    inflated_limit: int = 20 * 1024 * 1024
+    user_agent: str = "cart-recovery/1.0"
+    require_tls13: bool = False
+    # Requests on the way at once, and of these to one host and port. More wait for a place, within their deadline.
+    connections: int = 256
+    connections_per_host: int = 64

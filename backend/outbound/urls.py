@@ -1,0 +1,73 @@
+"""URLs: the form that goes over the wire, the checks before a connection is tried, and the form fit for logs."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+import httpx
+from yarl import URL
+
+from backend.errors import AddressBlocked
+
+LONGEST_HOST = 253
+HOST_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
+MASK = "***"
+# Prefixes of well-known credentials, and anything long that mixes letters and digits as only generated names do.
+SECRET_PREFIX = re.compile(r"(?:whsec|shp[a-z]{2}|ck|cs|[sprw]k|xox[a-z])[_-]", re.IGNORECASE)
+SECRET_SHAPE = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_\-.~+=:]{16,}")
+
+
+def wire_url(url: str) -> str:
+    """Return the exact form of `url` that goes over the wire, made once.
+
+    Escapes are normalised on the way out (``%2C`` becomes a plain comma in a query), so a signature over anything
+    else would not match. The wire form of a wire form is itself. Raises `AddressBlocked` if it cannot be read.
+    """
+    return str(read_url(url)[1].with_fragment(None))
+
+
+def read_url(url: str) -> tuple[httpx.URL, URL]:
+    """Return `url` as the request holds it and as the connection uses it. Raises `AddressBlocked`."""
+    try:
+        outer = httpx.URL(url)
+        return outer, URL(str(outer))
+    except (httpx.InvalidURL, ValueError):
+        raise AddressBlocked("the URL cannot be read") from None
+
+
+def check_url(url: URL, *, allow_http: bool) -> None:
+    """Raise `AddressBlocked` for what no connection should be tried to; addresses are checked when connecting."""
+    if url.scheme != "https" and not (allow_http and url.scheme == "http"):
+        raise AddressBlocked(f"the scheme must be {'http or https' if allow_http else 'https'}")
+    if url.raw_user is not None or url.raw_password is not None:
+        raise AddressBlocked("a URL must not carry a user name or password")
+    host = url.raw_host or ""
+    if ":" in host:
+        if "%" in host:
+            raise AddressBlocked("an address must not carry a zone id")
+    elif not host or len(host) > LONGEST_HOST or not all(map(HOST_LABEL.fullmatch, host.removesuffix(".").split("."))):
+        raise AddressBlocked("the URL has no legal host name")
+
+
+def redacted_url(url: str) -> str:
+    """Return `url` without userinfo and with query values and secret-looking path parts masked, for logs."""
+    try:
+        parsed = URL(url)
+        origin = str(parsed.origin())
+    except ValueError:
+        return "(unreadable URL)"
+    path = "/".join(MASK if _looks_secret(unquote(part)) else part for part in parsed.raw_path.split("/"))
+    return origin + path + _masked_query(parsed.raw_query_string)
+
+
+def _masked_query(query: str) -> str:
+    """Keep the names and mask the values; a part without a value is masked whole, as it may be the secret itself."""
+    if not query:
+        return ""
+    pairs = (part.partition("=") for part in query.split("&"))
+    return "?" + "&".join(f"{name}={MASK}" if sep and not _looks_secret(name) else MASK for name, sep, _ in pairs)
+
+
+def _looks_secret(part: str) -> bool:
+    return bool(SECRET_PREFIX.match(part) or SECRET_SHAPE.fullmatch(part))
