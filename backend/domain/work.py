@@ -1,0 +1,125 @@
+"""What the lanes hold while they work: claimed rows as frozen values."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from backend.domain.cursor import Cursor
+from backend.domain.lifecycle import AgentRules
+from backend.domain.payload import CompanyCard, Sender
+
+
+@dataclass(frozen=True, slots=True)
+class AgentCard:
+    """An agent with its company and its figures."""
+
+    company: CompanyCard
+    id: str
+    name: str
+    rules: AgentRules
+
+
+@dataclass(frozen=True, slots=True)
+class PollWork:
+    """One claimed integration. `token` is the lease; whoever holds another one changes nothing."""
+
+    company_id: str
+    integration_id: str
+    name: str
+    platform: str
+    store_id: str
+    settings: dict[str, Any]
+    credentials_sealed: bytes
+    credentials_version: int
+    agent: AgentCard
+    cursor: Cursor
+    initial_lookback: timedelta
+    period: timedelta | None
+    next_poll_at: datetime
+    failures: int
+    refusals: int
+    first_refused_at: datetime | None
+    is_paused: bool
+    token: str
+
+    @property
+    def sender(self) -> Sender:
+        """Whose carts this integration's are."""
+        return Sender(self.agent.company, self.agent.id, self.agent.name, self.platform)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A destination as the writer of deliveries sees it."""
+
+    id: str
+    agent_id: str
+    max_carts: int
+    include_uncontactable: bool
+    include_opted_out: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryWork:
+    """One claimed delivery with what is needed to send it."""
+
+    company_id: str
+    id: str
+    destination_id: str
+    url: str
+    secrets_sealed: bytes
+    secrets_version: int
+    destination_failures: int
+    webhook_id: str
+    type: str
+    body: bytes
+    attempts: int  # this one included: attempts are counted at claim
+    due_at: datetime
+    first_attempt_at: datetime | None
+    cycle_id: str | None
+    token: str
+
+
+COUNTS = (
+    "agents_found",
+    "polls_succeeded",
+    "polls_failed",
+    "pages",
+    "carts_seen",
+    "carts_new",
+    "carts_changed",
+    "carts_abandoned",
+    "carts_excluded",
+    "records_quarantined",
+    "deliveries_made",
+    "deliveries_succeeded",
+    "deliveries_failed",
+    "poll_ms",
+    "fetch_ms",
+    "save_ms",
+    "deliver_ms",
+)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of one piece of work, added to the cycle's row of this company and worker."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    platforms: set[str] = field(default_factory=set)
+    value: dict[str, Decimal] = field(default_factory=dict)
+
+    def add_value(self, currency: str, amount: Decimal) -> None:
+        """Add to one currency's value; currencies are never summed together."""
+        self.value[currency] = self.value.get(currency, Decimal(0)) + amount
+
+    def merge(self, other: Tally) -> None:
+        """Add another tally."""
+        self.counts.update(other.counts)
+        self.platforms |= other.platforms
+        for currency, amount in other.value.items():
+            self.add_value(currency, amount)
