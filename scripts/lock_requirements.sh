@@ -18,4 +18,4 @@ lock() {
 
 lock requirements "$@"
 lock requirements-dev "$@"
-.venv/bin/python -m scripts.check_requirements requirements.txt requirements-dev.txt
+.venv/bin/python -m scripts.audit_requirements --offline requirements.txt requirements-dev.txt

@@ -1,0 +1,78 @@
+# Everything there is to do here. `make` alone prints the list.
+
+PORT ?= 8000
+PYTHON ?= python3
+PYTEST = .venv/bin/python -m pytest -q -n 2
+
+# A shell's own settings for Python and pip must not reach into .venv. Where pip finds packages is left alone.
+unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH PYTHONOPTIMIZE PYTHONWARNINGS PYTHONUSERBASE VIRTUAL_ENV
+unexport PIP_TARGET PIP_PREFIX PIP_ROOT PIP_USER PIP_REQUIRE_VIRTUALENV PIP_PYTHON PIP_CONSTRAINT PIP_NO_DEPS
+unexport PIP_NO_BINARY PIP_DRY_RUN PIP_EDITABLE PIP_REQUIREMENT PIP_REQUIRE_HASHES PIP_QUIET PIP_VERBOSE
+unexport PYTEST_ADDOPTS PYTEST_PLUGINS COVERAGE_FILE COVERAGE_PROCESS_START
+export PYTHONUTF8 = 1
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install run test test-all check audit format migrate chaos bench lock clean
+
+help:  ## print this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+
+install: .venv/.installed  ## make .venv and install what the product and its tests need
+	@echo "Installed in .venv."
+
+run: .venv/.installed  ## the whole line on simulated stores, with its console; PORT=8000, Ctrl-C ends it
+	@exec .venv/bin/python -m scripts.demo --port $(PORT)
+
+test: .venv/.installed  ## the tests on SQLite and PostgreSQL, with the coverage gate
+	@$(PYTEST) --cov --cov-report=term
+
+test-all: .venv/.installed  ## `make test`, then what needs Chromium or Redis
+	@$(MAKE) test
+	@$(PYTEST) -n 0 -m "browser or redis" || test $$? -eq 5  # 5: no such test
+
+check: .venv/.installed-dev  ## format, lint, types, imports, audit
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports --no-logo
+	@$(MAKE) audit
+
+audit: .venv/.installed-dev  ## every requirement pinned and hashed; known vulnerabilities, if the service answers
+	@.venv/bin/python -m scripts.audit_requirements requirements.txt requirements-dev.txt
+
+format: .venv/.installed-dev  ## format the code and fix what can be fixed
+	@.venv/bin/ruff format .
+	@.venv/bin/ruff check --fix .
+
+migrate: .venv/.installed  ## bring the database of DATABASE_URL up to date
+	@.venv/bin/python -m alembic upgrade head
+
+chaos: .venv/.installed  ## kill -9 at every step, 20 times each, on both databases; keeps the table
+	@.venv/bin/python -m benchmarks.chaos
+
+bench: .venv/.installed  ## CPU, wall time and memory beside a bare loop, in one run
+	@.venv/bin/python -m benchmarks.delivery
+
+lock: .venv/.installed-dev  ## make the locks anew; UPGRADE=1 takes the newest versions
+	@scripts/lock_requirements.sh $(if $(UPGRADE),--upgrade)
+
+clean:  ## remove caches and reports; .venv and databases stay
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis htmlcov .coverage .coverage.*
+	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+.venv/.installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	    { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 $(firstword $(MAKECMDGOALS))" >&2; exit 2; }
+	@test -x .venv/bin/pip || $(PYTHON) -m venv .venv || \
+	    { rm -rf .venv; echo "No virtual environment could be made: apt-get install python3-venv" >&2; exit 2; }
+	@echo "Installing packages into .venv (once, about a minute) ..."
+	@.venv/bin/python -m pip install --quiet --no-input --require-hashes -r requirements.txt
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed requirements-dev.txt
+	@echo "Installing the checkers into .venv (once) ..."
+	@.venv/bin/python -m pip install --quiet --no-input --require-hashes -r requirements-dev.txt
+	@touch $@
