@@ -21,7 +21,7 @@ from backend.outbound.faults import classed
 from backend.outbound.guard import AddressGuard, GuardedResolver, Lookup, SystemLookup
 from backend.outbound.messages import HttpRequest, HttpResponse
 from backend.outbound.policy import OutboundPolicy
-from backend.outbound.urls import check_url, read_url
+from backend.outbound.urls import checked_url
 
 # Below the five seconds after which many servers drop an idle connection, so that they do not drop it under a request.
 KEEPALIVE_SECONDS = 4.0
@@ -82,8 +82,7 @@ class Outbound:
 
     def _outgoing(self, request: HttpRequest) -> httpx.Request:
         """Build the request. Raises `AddressBlocked` for its URL, `OurFault` for headers that cannot be sent."""
-        outer, target = read_url(request.url)
-        check_url(target, allow_http=request.allow_http)
+        url = checked_url(request.url, request.allow_http)
         headers = {name.lower(): value for name, value in request.headers.items()}
         if not FRAMING_HEADERS.isdisjoint(headers):
             raise OurFault("a request must not set the headers that frame it")
@@ -92,7 +91,7 @@ class Outbound:
         if request.body is not None:
             headers.setdefault("content-type", "application/json")
         try:
-            return httpx.Request(request.method, outer, headers=headers, content=request.body)
+            return httpx.Request(request.method, url, headers=headers, content=request.body)
         except UnicodeEncodeError:
             raise OurFault("a header of the request is not ASCII") from None
 
