@@ -22,6 +22,9 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from backend.config import ROOT, Settings, with_driver
 from backend.errors import Conflict, SetupProblem
 
+# What services pass on to stores; only stores and this file know what it is.
+Transaction = AsyncConnection
+
 SET_SCOPE = text("SELECT set_config('role', :role, true), set_config('app.company', :company, true)")
 APP_ROLE, WORKER_ROLE = "cart_app", "cart_worker"
 

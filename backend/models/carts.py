@@ -11,6 +11,8 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+)
+from sqlalchemy import (
     text as sql,
 )
 

@@ -1,0 +1,112 @@
+"""Data keys per company, subject keys per cart, and the sealing of credentials and personal fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from backend.crypto import key_fingerprint, new_key, seal, unseal
+from backend.db import Transaction
+from backend.domain.ids import new_id
+from backend.errors import SetupProblem
+from backend.store.customers import KeyStore, SubjectKeyRow
+
+
+class Keyring:
+    """Opens and makes keys. Unwrapped data keys are kept in memory, subject keys are not."""
+
+    def __init__(self, master_key: bytes) -> None:
+        self._master = master_key
+        self._fingerprint = key_fingerprint(master_key)
+        self._data_keys: dict[tuple[str, int], bytes] = {}
+        self._newest: dict[str, int] = {}
+
+    async def newest_version(self, connection: Transaction, company_id: str, now: datetime) -> int:
+        """Return the version of the company's newest data key, making the first one. Raises `SetupProblem`."""
+        if company_id not in self._newest:
+            await self._load(connection, company_id)
+        if company_id not in self._newest:
+            key = new_key()
+            wrapped = seal(self._master, key, f"{company_id}/data_keys/wrapped/v1/master")
+            await KeyStore(connection, company_id).add_data_key(1, self._fingerprint, wrapped, now)
+            # Remembered only once it was read back: this transaction may yet be rolled back.
+            self._data_keys[(company_id, 1)] = key
+            return 1
+        return self._newest[company_id]
+
+    async def seal_json(
+        self,
+        connection: Transaction,
+        place: tuple[str, str, str, str],
+        value: Mapping[str, Any] | list[str],
+        now: datetime,
+    ) -> tuple[bytes, int]:
+        """Seal a JSON value for `place` (company, table, column, row); return it with the key's version."""
+        version = await self.newest_version(connection, place[0], now)
+        key = await self._data_key(connection, place[0], version)
+        return seal(key, orjson.dumps(value), "/".join((*place, f"v{version}"))), version
+
+    async def open_json(
+        self, connection: Transaction, place: tuple[str, str, str, str], sealed: bytes, version: int
+    ) -> Any:
+        """Open what `seal_json` made. Raises `SealBroken`, or `SetupProblem` with another master key."""
+        key = await self._data_key(connection, place[0], version)
+        return orjson.loads(unseal(key, sealed, "/".join((*place, f"v{version}"))))
+
+    async def _data_key(self, connection: Transaction, company_id: str, version: int) -> bytes:
+        if (company_id, version) not in self._data_keys:
+            await self._load(connection, company_id)
+        return self._data_keys[(company_id, version)]
+
+    async def _load(self, connection: Transaction, company_id: str) -> None:
+        for version, master, wrapped in await KeyStore(connection, company_id).data_keys():
+            if master != self._fingerprint:
+                raise SetupProblem("MASTER_KEY is not the one this database was sealed with")
+            place = f"{company_id}/data_keys/wrapped/v{version}/master"
+            self._data_keys[(company_id, version)] = unseal(self._master, wrapped, place)
+            self._newest[company_id] = version
+
+    async def subjects(
+        self, connection: Transaction, company_id: str, cart_ids: list[str], fresh: dict[str, str | None], now: datetime
+    ) -> Subjects:
+        """Return the subject keys of carts. `fresh` names the carts that have none yet, with their customer."""
+        version = await self.newest_version(connection, company_id, now)
+        data_key = await self._data_key(connection, company_id, version)
+        known = [cart_id for cart_id in cart_ids if cart_id not in fresh]
+        store = KeyStore(connection, company_id)
+        rows = await store.subject_keys(known) if known else {}
+        keys: dict[str, tuple[str, bytes]] = {}
+        for row in rows.values():
+            if row.wrapped is not None:
+                wrapping = await self._data_key(connection, company_id, row.data_key_version)
+                keys[row.cart_id] = (row.id, unseal(wrapping, row.wrapped, _subject_place(company_id, row.id)))
+        made = []
+        for cart_id, customer_id in fresh.items():
+            key_id, key = new_id(), new_key()
+            wrapped = seal(data_key, key, _subject_place(company_id, key_id))
+            made.append(SubjectKeyRow(key_id, cart_id, customer_id, version, wrapped))
+            keys[cart_id] = (key_id, key)
+        return Subjects(company_id, keys, made)
+
+
+def _subject_place(company_id: str, key_id: str) -> str:
+    return f"{company_id}/subject_keys/wrapped/{key_id}"
+
+
+class Subjects:
+    """Open subject keys of some carts; `made` are the new ones, to be stored after their carts."""
+
+    def __init__(self, company_id: str, keys: dict[str, tuple[str, bytes]], made: list[SubjectKeyRow]) -> None:
+        self._company = company_id
+        self._keys = keys
+        self.made = made
+
+    def seal_personal(self, cart_id: str, seq: int, personal: bytes) -> tuple[bytes | None, str | None]:
+        """Seal an event's personal fields; both None when the key was destroyed: nothing personal is kept then."""
+        if cart_id not in self._keys:
+            return None, None
+        key_id, key = self._keys[cart_id]
+        return seal(key, personal, f"{self._company}/cart_events/personal_sealed/{cart_id}/{seq}"), key_id

@@ -1,0 +1,1 @@
+"""All SQL. A store is made with a transaction and a company; only `work.py` looks across companies."""

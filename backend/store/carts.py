@@ -1,0 +1,254 @@
+"""Carts, their items, events and abandonments, always of one company and in bulk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Row, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from backend.domain.carts import Line
+from backend.domain.ids import new_id
+from backend.domain.lifecycle import CartRow, CartState
+from backend.models import abandonment_log, cart_events, cart_items, carts
+
+_COLUMNS = tuple(CartRow.__dataclass_fields__)
+_CHANGING = tuple(name for name in _COLUMNS if name not in {"id", "integration_id", "agent_id", "source_cart_id"})
+_READ = select(*(carts.c[name] for name in _COLUMNS))
+_CHUNK = 500  # ids in one IN list
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """An event ready to be appended; `personal` is sealed already."""
+
+    cart_id: str
+    seq: int
+    type: str
+    episode: int
+    occurred_at: datetime
+    source: str
+    revision: str
+    data: Mapping[str, Any]
+    personal_sealed: bytes | None = None
+    subject_key_id: str | None = None
+    cycle_id: str | None = None
+
+
+def cart_row(row: Row[Any]) -> CartRow:
+    """Return a row of `carts` as the value the rules work on."""
+    values = dict(row._mapping)  # noqa: SLF001  SQLAlchemy's public name for it
+    values["state"] = CartState(values["state"])
+    values["coupons"] = tuple(values["coupons"])
+    return CartRow(**{name: values[name] for name in _COLUMNS})
+
+
+def _values(row: CartRow, names: Iterable[str]) -> dict[str, Any]:
+    values = {name: getattr(row, name) for name in names}
+    values["coupons"] = list(row.coupons)
+    values["state"] = row.state.value
+    return values
+
+
+class CartStore:
+    """Carts of one company."""
+
+    def __init__(self, connection: AsyncConnection, company_id: str) -> None:
+        self._connection = connection
+        self._company = company_id
+
+    async def load_by_source(self, integration_id: str, source_ids: Sequence[str]) -> dict[str, CartRow]:
+        """Return the stored carts of a page by their platform's ids."""
+        found: dict[str, CartRow] = {}
+        for start in range(0, len(source_ids), _CHUNK):
+            query = _READ.where(
+                carts.c.company_id == self._company,
+                carts.c.integration_id == integration_id,
+                carts.c.source_cart_id.in_(source_ids[start : start + _CHUNK]),
+            )
+            for row in await self._connection.execute(query):
+                found[row.source_cart_id] = cart_row(row)
+        return found
+
+    async def load(self, ids: Sequence[str], *, lock: bool = False) -> list[CartRow]:
+        """Return carts by id; `lock` keeps others from changing them until the transaction ends."""
+        query = _READ.where(carts.c.company_id == self._company, carts.c.id.in_(ids)).order_by(carts.c.id)
+        rows = await self._connection.execute(query.with_for_update() if lock else query)
+        return [cart_row(row) for row in rows]
+
+    async def waiting(self, integration_id: str, now: datetime, most: int) -> list[CartRow]:
+        """Return carts that wait to be read again: deferred hand-offs, and active carts whose time is up."""
+        query = (
+            _READ.where(
+                carts.c.company_id == self._company,
+                carts.c.integration_id == integration_id,
+                or_(
+                    carts.c.awaits_read,
+                    (carts.c.state == CartState.ACTIVE.value) & (carts.c.next_check_at < now),
+                ),
+            )
+            .order_by(carts.c.next_check_at)
+            .limit(most)
+        )
+        return [cart_row(row) for row in await self._connection.execute(query)]
+
+    async def add(self, rows: Sequence[CartRow], now: datetime) -> None:
+        """Insert carts seen for the first time."""
+        if rows:
+            stamps = {"company_id": self._company, "created_at": now, "updated_at": now}
+            await self._connection.execute(insert(carts), [_values(row, _COLUMNS) | stamps for row in rows])
+
+    async def save(self, rows: Sequence[CartRow], now: datetime) -> None:
+        """Update changed carts."""
+        if not rows:
+            return
+        statement = (
+            update(carts)
+            .where(carts.c.company_id == self._company, carts.c.id == bindparam("the_id"))
+            .values({name: bindparam(name) for name in (*_CHANGING, "updated_at")})
+        )
+        await self._connection.execute(
+            statement, [_values(row, _CHANGING) | {"the_id": row.id, "updated_at": now} for row in rows]
+        )
+
+    async def save_seen(self, rows: Sequence[CartRow]) -> None:
+        """Note a newer look at carts whose content is the same."""
+        if not rows:
+            return
+        statement = (
+            update(carts)
+            .where(carts.c.company_id == self._company, carts.c.id == bindparam("the_id"))
+            .values(source_updated_at=bindparam("at"))
+        )
+        await self._connection.execute(statement, [{"the_id": row.id, "at": row.source_updated_at} for row in rows])
+
+    async def release(self, token: str) -> None:
+        """Give back the sweep's lease on whatever it still holds under `token`."""
+        await self._connection.execute(
+            update(carts)
+            .where(carts.c.company_id == self._company, carts.c.lease_token == token)
+            .values(lease_token=None, lease_expires_at=None)
+        )
+
+    async def replace_lines(self, lines: Mapping[str, Sequence[Line]], *, known: bool) -> None:
+        """Store the lines of carts, in place of the ones they had if `known`."""
+        if known and lines:
+            await self._connection.execute(
+                delete(cart_items).where(
+                    cart_items.c.company_id == self._company, cart_items.c.cart_id.in_(list(lines))
+                )
+            )
+        rows = [
+            _line_values(self._company, cart_id, position, line)
+            for cart_id, of_cart in lines.items()
+            for position, line in enumerate(of_cart)
+        ]
+        if rows:
+            await self._connection.execute(insert(cart_items), rows)
+
+    async def lines_of(self, cart_ids: Sequence[str]) -> dict[str, tuple[Line, ...]]:
+        """Return the lines of carts in their order."""
+        query = (
+            select(cart_items)
+            .where(cart_items.c.company_id == self._company, cart_items.c.cart_id.in_(cart_ids))
+            .order_by(cart_items.c.cart_id, cart_items.c.position)
+        )
+        found: dict[str, list[Line]] = {cart_id: [] for cart_id in cart_ids}
+        for row in await self._connection.execute(query):
+            found[row.cart_id].append(_line(row))
+        return {cart_id: tuple(lines) for cart_id, lines in found.items()}
+
+    async def append_events(self, events: Sequence[EventRow], now: datetime) -> None:
+        """Append events; their sequence numbers were taken from the carts' own counters."""
+        if events:
+            await self._connection.execute(
+                insert(cart_events), [_event_values(self._company, event, now) for event in events]
+            )
+
+    async def log_abandonments(self, rows: Sequence[CartRow], now: datetime) -> None:
+        """Log each episode once; the unique rule on cart and episode holds it to that."""
+        if rows:
+            await self._connection.execute(
+                insert(abandonment_log),
+                [
+                    {
+                        "company_id": self._company,
+                        "id": new_id(),
+                        "cart_id": row.id,
+                        "episode": row.episode,
+                        "currency": row.currency,
+                        "total": row.total,
+                        "abandoned_at": row.abandoned_at,
+                        "recorded_at": now,
+                    }
+                    for row in rows
+                ],
+            )
+
+    async def count_open(self, integration_id: str) -> int:
+        """Return how many carts of a store are active or abandoned."""
+        query = select(func.count()).where(
+            carts.c.company_id == self._company,
+            carts.c.integration_id == integration_id,
+            carts.c.state.in_([CartState.ACTIVE.value, CartState.ABANDONED.value]),
+        )
+        return int((await self._connection.execute(query)).scalar_one())
+
+
+def _line_values(company_id: str, cart_id: str, position: int, line: Line) -> dict[str, Any]:
+    return {
+        "company_id": company_id,
+        "id": new_id(),
+        "cart_id": cart_id,
+        "position": position,
+        "line_id": line.id,
+        "product_id": line.product_id,
+        "variant_id": line.variant_id,
+        "sku": line.sku,
+        "title": line.title,
+        "variant": line.variant,
+        "quantity": str(line.quantity),
+        "unit_price": line.unit_price,
+        "line_total": line.line_total,
+        "image_url": line.image_url,
+        "url": line.url,
+    }
+
+
+def _line(row: Row[Any]) -> Line:
+    return Line(
+        id=row.line_id,
+        title=row.title,
+        quantity=Decimal(row.quantity),
+        unit_price=row.unit_price,
+        line_total=row.line_total,
+        product_id=row.product_id,
+        variant_id=row.variant_id,
+        sku=row.sku,
+        variant=row.variant,
+        image_url=row.image_url,
+        url=row.url,
+    )
+
+
+def _event_values(company_id: str, event: EventRow, now: datetime) -> dict[str, Any]:
+    return {
+        "company_id": company_id,
+        "id": new_id(),
+        "cart_id": event.cart_id,
+        "seq": event.seq,
+        "type": event.type,
+        "episode": event.episode,
+        "occurred_at": event.occurred_at,
+        "recorded_at": now,
+        "source": event.source,
+        "revision": event.revision,
+        "data": event.data,
+        "personal_sealed": event.personal_sealed,
+        "subject_key_id": event.subject_key_id,
+        "cycle_id": event.cycle_id,
+    }

@@ -1,0 +1,216 @@
+"""Destinations as the writer sees them, deliveries, the carts in them, and attempts: of one company."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from backend.domain.gate import Decision
+from backend.domain.work import Target
+from backend.models import deliveries, delivery_carts, destinations
+
+
+@dataclass(frozen=True, slots=True)
+class CartDecision:
+    """What the gate said of one cart for one destination. `id` is that of its row, once it has one."""
+
+    id: str
+    delivery_id: str | None
+    destination_id: str
+    cart_id: str
+    episode: int
+    event_type: str
+    revision: str
+    event_id: str
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class NewDelivery:
+    """A delivery to be stored."""
+
+    id: str
+    destination_id: str
+    agent_id: str
+    integration_id: str
+    type: str
+    webhook_id: str
+    body: bytes
+    cart_count: int
+    next_attempt_at: datetime
+    cycle_id: str | None
+    attempts: int = 0
+    first_attempt_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HeldCart:
+    """A cart's place in a delivery."""
+
+    id: str
+    delivery_id: str
+    cart_id: str
+    episode: int
+    event_type: str
+    event_id: str
+
+
+class DeliveryStore:
+    """Deliveries of one company."""
+
+    def __init__(self, connection: AsyncConnection, company_id: str) -> None:
+        self._connection = connection
+        self._company = company_id
+
+    async def targets(self, agent_id: str) -> list[Target]:
+        """Return the agent's destinations that take new deliveries (a disabled one keeps what it is owed)."""
+        query = select(destinations).where(
+            destinations.c.company_id == self._company,
+            destinations.c.agent_id == agent_id,
+            destinations.c.status.in_(["active", "disabled"]),
+        )
+        return [
+            Target(row.id, row.agent_id, row.max_carts_per_payload, row.include_uncontactable, row.include_opted_out)
+            for row in await self._connection.execute(query.order_by(destinations.c.name))
+        ]
+
+    async def decided(self, cart_ids: Sequence[str], event_type: str) -> dict[tuple[str, str, int], tuple[str, bool]]:
+        """Return (destination, cart, episode) -> (row id, whether it is in a delivery) of earlier decisions."""
+        c = delivery_carts.c
+        query = select(c.id, c.destination_id, c.cart_id, c.episode, c.delivery_id).where(
+            c.company_id == self._company, c.cart_id.in_(cart_ids), c.event_type == event_type
+        )
+        return {
+            (row.destination_id, row.cart_id, row.episode): (row.id, row.delivery_id is not None)
+            for row in await self._connection.execute(query)
+        }
+
+    async def add(self, rows: Sequence[NewDelivery], now: datetime) -> None:
+        """Insert deliveries."""
+        if rows:
+            values = [_delivery_values(self._company, row, now) for row in rows]
+            await self._connection.execute(insert(deliveries), values)
+
+    async def add_decisions(self, rows: Sequence[CartDecision], now: datetime) -> None:
+        """Insert first decisions; the unique rule keeps one per destination, cart, episode and type."""
+        if rows:
+            await self._connection.execute(
+                insert(delivery_carts),
+                [
+                    {
+                        "company_id": self._company,
+                        "id": row.id,
+                        "destination_id": row.destination_id,
+                        "cart_id": row.cart_id,
+                        "episode": row.episode,
+                        "event_type": row.event_type,
+                        "revision": row.revision,
+                        "event_id": row.event_id,
+                        **_verdict(row, now),
+                    }
+                    for row in rows
+                ],
+            )
+
+    async def save_decisions(self, rows: Sequence[CartDecision], now: datetime) -> None:
+        """Update later decisions on rows that are there."""
+        if not rows:
+            return
+        names = tuple(_verdict(rows[0], now))
+        statement = (
+            update(delivery_carts)
+            .where(delivery_carts.c.company_id == self._company, delivery_carts.c.id == bindparam("the_id"))
+            .values({name: bindparam(name) for name in names})
+        )
+        await self._connection.execute(statement, [{"the_id": row.id, **_verdict(row, now)} for row in rows])
+
+    async def held_carts(self, delivery_ids: Sequence[str]) -> list[HeldCart]:
+        """Return the carts in these deliveries."""
+        c = delivery_carts.c
+        query = select(c.id, c.delivery_id, c.cart_id, c.episode, c.event_type, c.event_id).where(
+            c.company_id == self._company, c.delivery_id.in_(delivery_ids)
+        )
+        return [HeldCart(*row) for row in await self._connection.execute(query)]
+
+    async def supersede(self, delivery_id: str, token: str, replacement: str | None, now: datetime) -> bool:
+        """Close a delivery, fenced by its lease; False when the lease was lost."""
+        done = await self._connection.execute(
+            update(deliveries)
+            .where(
+                deliveries.c.company_id == self._company,
+                deliveries.c.id == delivery_id,
+                deliveries.c.lease_token == token,
+            )
+            .values(
+                state="superseded",
+                superseded_by=replacement,
+                finished_at=now,
+                next_attempt_at=None,
+                lease_token=None,
+                lease_expires_at=None,
+                # counted at claim, but nothing was sent
+                attempts=deliveries.c.attempts - 1,
+            )
+        )
+        return done.rowcount == 1
+
+    async def target_of(self, delivery_id: str) -> tuple[Target, str, str]:
+        """Return a delivery's destination, agent id and integration id."""
+        query = (
+            select(destinations, deliveries.c.integration_id)
+            .join(
+                deliveries,
+                (deliveries.c.company_id == destinations.c.company_id)
+                & (deliveries.c.destination_id == destinations.c.id),
+            )
+            .where(deliveries.c.company_id == self._company, deliveries.c.id == delivery_id)
+        )
+        row = (await self._connection.execute(query)).one()
+        target = Target(
+            row.id, row.agent_id, row.max_carts_per_payload, row.include_uncontactable, row.include_opted_out
+        )
+        return target, row.agent_id, row.integration_id
+
+    async def count_by_state(self) -> dict[str, int]:
+        """Return how many deliveries are in each state."""
+        query = (
+            select(deliveries.c.state, func.count())
+            .where(deliveries.c.company_id == self._company)
+            .group_by(deliveries.c.state)
+        )
+        return {row[0]: row[1] for row in await self._connection.execute(query)}
+
+
+def _verdict(row: CartDecision, now: datetime) -> dict[str, Any]:
+    return {
+        "delivery_id": row.delivery_id,
+        "verdict": row.decision.verdict.value,
+        "rule": row.decision.rule,
+        "trace": row.decision.trace,
+        "decided_at": now,
+    }
+
+
+def _delivery_values(company_id: str, row: NewDelivery, now: datetime) -> dict[str, Any]:
+    return {
+        "company_id": company_id,
+        "id": row.id,
+        "destination_id": row.destination_id,
+        "agent_id": row.agent_id,
+        "integration_id": row.integration_id,
+        "type": row.type,
+        "webhook_id": row.webhook_id,
+        "state": "pending",
+        "body": row.body,
+        "cart_count": row.cart_count,
+        "attempts": row.attempts,
+        "first_attempt_at": row.first_attempt_at,
+        "next_attempt_at": row.next_attempt_at,
+        "cycle_id": row.cycle_id,
+        "created_at": now,
+    }
