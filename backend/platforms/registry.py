@@ -3,5 +3,10 @@
 from __future__ import annotations
 
 from backend.platforms.base import Platform
+from backend.platforms.custom import CustomPlatform
+from backend.platforms.mock import MockPlatform
 
-PLATFORMS: dict[str, type[Platform]] = {}
+PLATFORMS: dict[str, type[Platform]] = {
+    "custom": CustomPlatform,
+    "mock": MockPlatform,
+}
