@@ -11,6 +11,7 @@ import pytest
 
 from tests import network_guard
 from tests.databases import PostgresServer, copy_sqlite, running_postgres
+from tests.worlds import world  # noqa: F401 (a fixture, found by its name here)
 
 # What a test run may know of the shell that started it. A list of what stays, because any other name may be a
 # setting of ours, today or tomorrow.
