@@ -5,10 +5,12 @@ from __future__ import annotations
 from backend.platforms.base import Platform
 from backend.platforms.custom import CustomPlatform
 from backend.platforms.mock import MockPlatform
+from backend.platforms.shopify import ShopifyPlatform
 from backend.platforms.woocommerce import WooCommercePlatform
 
 PLATFORMS: dict[str, type[Platform]] = {
     "custom": CustomPlatform,
     "mock": MockPlatform,
+    "shopify": ShopifyPlatform,
     "woocommerce": WooCommercePlatform,
 }
