@@ -69,10 +69,10 @@ clean:  ## remove caches and reports; .venv and databases stay
 	@test -x .venv/bin/pip || $(PYTHON) -m venv .venv || \
 	    { rm -rf .venv; echo "No virtual environment could be made: apt-get install python3-venv" >&2; exit 2; }
 	@echo "Installing packages into .venv (once, about a minute) ..."
-	@.venv/bin/python -m pip install --quiet --no-input --require-hashes -r requirements.txt
+	@.venv/bin/python -m pip install -qq --no-input --require-hashes -r requirements.txt
 	@touch $@
 
 .venv/.installed-dev: .venv/.installed requirements-dev.txt
 	@echo "Installing the checkers into .venv (once) ..."
-	@.venv/bin/python -m pip install --quiet --no-input --require-hashes -r requirements-dev.txt
+	@.venv/bin/python -m pip install -qq --no-input --require-hashes -r requirements-dev.txt
 	@touch $@

@@ -139,6 +139,12 @@ def test_every_python_file_says_what_it_is_for() -> None:
     assert [str(path.relative_to(ROOT)) for path in files if not ast.get_docstring(tree(path))] == []
 
 
+def test_every_folder_of_code_is_a_package() -> None:
+    # The import contracts do not see into a folder without one.
+    folders = {path.parent for path in python_files("backend", "simulator")}
+    assert [str(folder.relative_to(ROOT)) for folder in folders if not (folder / "__init__.py").is_file()] == []
+
+
 def test_no_loose_file_of_the_product_hides_a_standard_module() -> None:
     # The server may be started from inside backend/, which puts these names before the standard library.
     loose = {path.stem for path in python_files("backend") if path.parent == ROOT / "backend"}
