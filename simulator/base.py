@@ -97,14 +97,18 @@ class Simulator:
         await self._remember(request, path)
         fault = self.fault_for(path, GENERIC_ANSWERS | {"slow", "date", "answered_then_reset"})
         if fault is not None and fault.kind in GENERIC_ANSWERS:
-            return await answer_with(fault, request)
+            return self._dated(await answer_with(fault, request), timedelta(0))
         if fault is not None and fault.kind == "slow":
             await asyncio.sleep(fault.seconds)
         response = await handler(request)
         if fault is not None and fault.kind == "answered_then_reset":
             return drop(request)
-        skew = self.clock_skew + timedelta(seconds=fault.seconds if fault and fault.kind == "date" else 0)
-        response.headers["Date"] = format_datetime(self.now() + skew, usegmt=True)
+        return self._dated(response, timedelta(seconds=fault.seconds if fault and fault.kind == "date" else 0))
+
+    def _dated(self, response: web.StreamResponse, off_by: timedelta) -> web.StreamResponse:
+        """Give the answer this server's own time, unless a fault gave it another."""
+        moment = self.now() + self.clock_skew + off_by
+        response.headers.setdefault("Date", format_datetime(moment, usegmt=True))
         return response
 
     async def _remember(self, request: web.Request, path: str) -> None:
