@@ -141,7 +141,7 @@ class CustomSimulator(Simulator):
         self.tenants[name] = tenant
         return tenant
 
-    def add_cart(self, tenant: str, cart_id: str, updated_at: datetime, **fields: Any) -> str:
+    def add_cart(self, tenant: str, cart_id: str, updated_at: datetime, /, **fields: Any) -> str:
         """Add a cart of one line; `fields` replace any part of its JSON, readable or not."""
         total = fields.get("total", "10.00")
         line = {"id": "1", "title": "Enamel mug", "sku": "MUG-1", "qty": 1, "unit_price": total, "line_total": total}
@@ -158,7 +158,7 @@ class CustomSimulator(Simulator):
         self.tenants[tenant].put({**cart, **fields}, (updated_at, cart_id))
         return cart_id
 
-    def touch(self, tenant: str, cart_id: str, at: datetime, **fields: Any) -> None:
+    def touch(self, tenant: str, cart_id: str, at: datetime, /, **fields: Any) -> None:
         """Change a cart as a shopper would; it moves to `at` in the listing."""
         cart = self.tenants[tenant].carts[cart_id]
         if "total" in fields and "items" not in fields:
