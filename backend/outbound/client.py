@@ -63,7 +63,9 @@ class Outbound:
                 body = await self._read(answer, headers, request)
             return HttpResponse(answer.status_code, headers, body, timedelta(seconds=perf_counter() - began))
         except (httpx.HTTPError, aiohttp.ClientError, TimeoutError) as exc:
-            if not clock.expired():
+            if self._closed:
+                fault = OurFault("the client was closed")
+            elif not clock.expired():
                 fault = classed(exc, host)
             elif has_slot:
                 fault = DeadlinePassed(f"{host} gave no whole answer within {request.deadline.total_seconds():g} s")
@@ -75,8 +77,9 @@ class Outbound:
     async def aclose(self) -> None:
         """Close every connection."""
         self._closed = True
-        if self._transport is not None:
-            await self._transport.aclose()
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            await transport.aclose()
         if self._system_lookup is not None:
             self._system_lookup.close()
 
@@ -119,11 +122,11 @@ class Outbound:
     def _open(self) -> AiohttpTransport:
         """Make the session, inside the loop that will use it."""
         if self._closed:
-            raise OurFault("the client is closed")
+            raise OurFault("the client was closed")
         if self._lookup is None:
             self._lookup = self._system_lookup = SystemLookup()
         guard = AddressGuard(self.policy)
-        tls = self._tls or tls_context(self.policy.require_tls13)
+        tls = self._tls or tls_context(require_tls13=self.policy.require_tls13)
         connector = aiohttp.TCPConnector(
             resolver=GuardedResolver(guard, self._lookup),
             socket_factory=guard.open_socket,
@@ -144,7 +147,7 @@ class Outbound:
 
 
 @cache
-def tls_context(require_tls13: bool) -> ssl.SSLContext:
+def tls_context(*, require_tls13: bool) -> ssl.SSLContext:
     """Return the process's context: TLS 1.2 or newer, certificates of the system and of the bundled authorities.
 
     Building one takes tens of milliseconds of CPU.

@@ -8,7 +8,6 @@ import ssl
 
 import aiohttp
 import httpx
-from aiohttp.http_exceptions import HttpProcessingError
 
 from backend.errors import AddressBlocked, BadBody, ConnectionFailed, OurFault, OutboundError
 
@@ -35,9 +34,7 @@ def classed(exc: Exception, host: str) -> OutboundError:
     if isinstance(cause, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
         return AddressBlocked(f"{host} is not a plain host name or address")
     if isinstance(cause, aiohttp.ClientResponseError):
-        return BadBody(f"the head of the answer from {host} cannot be read")
-    if isinstance(cause, aiohttp.ClientPayloadError):
-        return _cut_short(cause, host)
+        return BadBody(f"the answer from {host} is not well-formed HTTP")
     if isinstance(cause, aiohttp.ClientConnectorDNSError):
         return ConnectionFailed(f"the name {host} is unknown")
     if isinstance(cause, aiohttp.ClientConnectorError):
@@ -50,13 +47,7 @@ def _not_connected(error: OSError, host: str) -> OutboundError:
         return ConnectionFailed(f"the certificate of {host} is not valid: {error.verify_message}")
     if isinstance(error, ssl.SSLError):
         return ConnectionFailed(f"no TLS connection to {host}: {error.reason or 'handshake failed'}")
-    reason = os.strerror(error.errno) if error.errno else "no connection"
+    reason = os.strerror(error.errno) if error.errno else "closed while connecting"
     if error.errno in OUR_ERRNOS:
         return OurFault(f"our side could not connect to {host}: {reason}")
     return ConnectionFailed(f"could not connect to {host}: {reason}")
-
-
-def _cut_short(error: aiohttp.ClientPayloadError, host: str) -> OutboundError:
-    if isinstance(error.__cause__, HttpProcessingError):
-        return BadBody(f"the body from {host} is not framed as HTTP says")
-    return ConnectionFailed(f"{host} closed the connection before the answer was whole")

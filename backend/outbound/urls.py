@@ -25,7 +25,8 @@ def wire_url(url: str) -> str:
     Escapes are normalised on the way out (``%2C`` becomes a plain comma in a query), so a signature over anything
     else would not match. The wire form of a wire form is itself. Raises `AddressBlocked` if it cannot be read.
     """
-    return str(_read(url)[1].with_fragment(None))
+    target = _read(url)[1]
+    return str(target.with_path(target.raw_path, encoded=True, keep_query=True))
 
 
 @lru_cache(maxsize=512)  # the same destinations again and again; reading one costs a tenth of a whole exchange
@@ -53,10 +54,10 @@ def _read(url: str) -> tuple[httpx.URL, URL]:
 
 
 def _check_host(host: str) -> None:
-    if ":" in host:
-        if "%" in host:
-            raise AddressBlocked("an address must not carry a zone id")
-    elif len(host) > LONGEST_HOST or not all(map(HOST_LABEL.fullmatch, host.removesuffix(".").split("."))):
+    """Refuse what is no host name; an IPv6 literal, which alone has colons, is left to the guard."""
+    if ":" not in host and (
+        len(host) > LONGEST_HOST or not all(map(HOST_LABEL.fullmatch, host.removesuffix(".").split(".")))
+    ):
         raise AddressBlocked("the URL has no legal host name")
 
 
