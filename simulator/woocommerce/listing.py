@@ -56,7 +56,7 @@ def listing(site: Site, given: Given) -> Listing:
     if problems:
         raise refusals.invalid_params(problems)
     matching = [order for order in site.orders.values() if _matches(site, given, order)]
-    ordered = sorted(matching, key=_sort_key(given), reverse=_text(given, "order", "desc") == "desc")
+    ordered = sorted(matching, key=_sort_key(site, given), reverse=_text(given, "order", "desc") == "desc")
     per_page, page = int(_text(given, "per_page", "10")), int(_text(given, "page", "1"))
     start = int(_text(given, "offset", str((page - 1) * per_page)))
     found, total = ordered[start : start + per_page], len(ordered)
@@ -129,13 +129,14 @@ def _limit(value: str, site: Site) -> datetime:
     return aware.astimezone(site.zone).replace(tzinfo=None)
 
 
-def _sort_key(given: Given) -> Callable[[Order], Any]:
+def _sort_key(site: Site, given: Given) -> Callable[[Order], Any]:
+    """Sort by UTC on HPOS, by local digits on posts: in the hour that a clock repeats, these differ."""
     by = _text(given, "orderby", "date")
     if by == "id":
         return lambda order: order.id
-    if by == "modified":
-        return lambda order: (order.modified_at, order.id)
-    return lambda order: (order.created_at, order.id)
+    column = "modified_at" if by == "modified" else "created_at"
+    zone = UTC if site.storage == "hpos" else site.zone
+    return lambda order: (getattr(order, column).astimezone(zone).replace(tzinfo=None), order.id)
 
 
 def _problem(

@@ -14,7 +14,7 @@ from backend.outbound import Outbound
 from backend.platforms.base import Capabilities, Connection, ConnectionCheck, Finding, StrictModel
 from backend.platforms.reading import refuse_future, unreadable
 from backend.platforms.woocommerce.client import Answer, StoreClient
-from backend.platforms.woocommerce.orders import OrderReader, is_mailed_by_store, modified_at, order_id
+from backend.platforms.woocommerce.orders import OrderReader, is_mailed_by_store, modified_at, order_id, utc_offset
 from backend.platforms.woocommerce.refusals import UnknownStatuses, too_old
 from backend.platforms.woocommerce.settings import WooCommerceCredentials, WooCommerceSettings
 from backend.platforms.woocommerce.walk import Stamp, Walk
@@ -180,7 +180,7 @@ class WooCommercePlatform:
             refuse_future(moment, answer.server_time or self._now())
         except BadRecord:
             return Stamp(str(order.get("id")), None)
-        return Stamp(str(order.get("id")), moment)
+        return Stamp(str(order.get("id")), moment, utc_offset(order))
 
     def _sort(self, order: Any, answer: Answer, found: _Sorted) -> None:
         """Put one record where it belongs; one that cannot be read stops none of the others."""

@@ -21,7 +21,7 @@ DEADLINE = timedelta(seconds=40)
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # Only what is read: the rest of an order (addresses of devices, notes, keys) never leaves the store.
 FIELDS = (
-    "id,number,status,created_via,currency,date_created_gmt,date_modified_gmt,date_paid_gmt,date_completed_gmt,"
+    "id,number,status,created_via,currency,date_created_gmt,date_modified,date_modified_gmt,date_paid_gmt,date_completed_gmt,"
     "total,total_tax,discount_total,discount_tax,customer_id,billing,line_items,coupon_lines,meta_data,"
     "payment_url,needs_payment"
 )

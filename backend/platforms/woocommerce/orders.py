@@ -17,7 +17,7 @@ from __future__ import annotations
 import html
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -117,6 +117,14 @@ def order_id(order: dict[str, Any]) -> str:
 def modified_at(order: dict[str, Any]) -> datetime:
     """Return when the order was modified. Raises `BadRecord` without that."""
     return utc_time(order.get("date_modified_gmt"))
+
+
+def utc_offset(order: dict[str, Any]) -> timedelta:
+    """Return how far the site's local time was ahead of UTC when the order was modified; zero when unknown."""
+    try:
+        return utc_time(order.get("date_modified")) - modified_at(order)
+    except BadRecord:
+        return timedelta(0)
 
 
 def is_mailed_by_store(order: dict[str, Any]) -> bool:

@@ -4,6 +4,10 @@ Asked ascending by modified time, each page begins one second before the last on
 exclusive and many orders share a second), and what that second already gave is skipped by id. Only a second that
 holds more orders than a page is walked by offset; there each page must begin with the last record of the one
 before, else that second is begun again.
+
+Stores on the posts table sort by local digits, though they filter by UTC: while a clock goes back, two hours are
+mixed. A walk that has met both offsets therefore steps back by their difference with every page; that repeats some
+records and loses none.
 """
 
 from __future__ import annotations
@@ -19,10 +23,11 @@ SECOND = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """Of one record: its id, and when it was modified; None when that cannot be read or is in the future."""
+    """Of one record: its id, when it was modified (None: unreadable, or in the future), its local time's offset."""
 
     id: str
     modified_at: datetime | None
+    utc_offset: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +35,7 @@ class Walk:
     """The next question. `floor`: the oldest second wanted. `seen`: ids that need no second look at that second.
 
     `offset` is above 0 only inside an overfull second, and then `anchor` is the id that must come first. `size`:
-    records per page. `unknown`: statuses that the store does not know.
+    records per page. `unknown`: statuses that the store does not know. `widest`: the largest offset of local time met.
     """
 
     floor: datetime
@@ -39,6 +44,7 @@ class Walk:
     offset: int = 0
     anchor: str | None = None
     unknown: frozenset[str] = frozenset()
+    widest: timedelta | None = None
 
     @classmethod
     def begin(cls, window_from: datetime, size: int) -> Walk:
@@ -56,6 +62,7 @@ class Walk:
             kept["offset"],
             kept["anchor"],
             frozenset(kept["unknown"]),
+            None if kept["widest"] is None else timedelta(seconds=kept["widest"]),
         )
 
     @property
@@ -68,6 +75,7 @@ class Walk:
             "anchor": self.anchor,
             "size": self.size,
             "unknown": sorted(self.unknown),
+            "widest": None if self.widest is None else self.widest.total_seconds(),
         }
         return orjson.dumps(kept).decode()
 
@@ -109,10 +117,18 @@ class Walk:
         full = len(stamps) >= self.asks or (total or 0) > self.offset + len(stamps)
         if not full or len(stamps) < (1 if self.anchor is None else 2):
             return None
-        times = [stamp.modified_at for stamp in stamps if stamp.modified_at is not None]
-        last = times[-1] if times else self.floor
-        if last > self.floor:
-            ids = frozenset(stamp.id for stamp in stamps if stamp.modified_at == last)
-            return replace(self, floor=last, seen=ids, offset=0, anchor=None)
-        anchor = stamps[-1].id
-        return replace(self, seen=frozenset({anchor}), offset=self.offset + len(stamps) - 1, anchor=anchor)
+        floor, widest = self._next_floor(stamps)
+        if floor > self.floor:
+            ids = frozenset(stamp.id for stamp in stamps if stamp.modified_at == floor)
+            return replace(self, floor=floor, seen=ids, offset=0, anchor=None, widest=widest)
+        seen, anchor, offset = frozenset({stamps[-1].id}), stamps[-1].id, self.offset + len(stamps) - 1
+        return replace(self, seen=seen, offset=offset, anchor=anchor, widest=widest)
+
+    def _next_floor(self, stamps: Sequence[Stamp]) -> tuple[datetime, timedelta | None]:
+        """Return the second from which nothing has been passed over yet, and the widest offset so far."""
+        dated = [(stamp.modified_at, stamp.utc_offset) for stamp in stamps if stamp.modified_at is not None]
+        if not dated:
+            return self.floor, self.widest
+        last, offset = dated[-1]
+        widest = max([each for _, each in dated] + ([] if self.widest is None else [self.widest]))
+        return last - (widest - offset), widest
