@@ -228,7 +228,6 @@ def next_sight(row: CartRow, seen: SeenCart, rules: AgentRules, now: datetime) -
     activity = activity_hash(seen)
     revision = revision_hash(seen, activity)
     if revision == row.revision and not _has_come_back(row, seen):
-        row.source_updated_at = seen.updated_at
         return Change(Kind.SAME, row, [])
     was_active_change = activity != row.activity
     _take_over(row, seen, revision, activity)

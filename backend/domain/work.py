@@ -22,6 +22,17 @@ class AgentCard:
     name: str
     rules: AgentRules
 
+    def sender(self, platform: str) -> Sender:
+        """Whose carts those of this agent's store on `platform` are."""
+        return Sender(self.company, self.id, self.name, platform)
+
+
+def platform_shown(platform: str, settings: dict[str, Any]) -> str:
+    """Return the platform as partners are told it: a mock store goes by the one it imitates."""
+    if platform != "mock":
+        return platform
+    return str((settings.get("options") or {}).get("flavour") or "shopify")
+
 
 @dataclass(frozen=True, slots=True)
 class PollWork:
@@ -47,9 +58,9 @@ class PollWork:
     token: str
 
     @property
-    def sender(self) -> Sender:
-        """Whose carts this integration's are."""
-        return Sender(self.agent.company, self.agent.id, self.agent.name, self.platform)
+    def platform_shown(self) -> str:
+        """The platform as partners are told it."""
+        return platform_shown(self.platform, self.settings)
 
 
 @dataclass(frozen=True, slots=True)

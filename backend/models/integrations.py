@@ -69,6 +69,7 @@ quarantine = Table(
     text("source_cart_id", 200),
     text("reason", 200, required=True),
     Column("record_sealed", LargeBinary, nullable=False),
+    Column("record_version", Integer, nullable=False),
     Column("times_seen", Integer, nullable=False),
     Column("is_open", Boolean, nullable=False),
     moment("first_seen_at", required=True),

@@ -115,17 +115,6 @@ class CartStore:
             statement, [_values(row, _CHANGING) | {"the_id": row.id, "updated_at": now} for row in rows]
         )
 
-    async def save_seen(self, rows: Sequence[CartRow]) -> None:
-        """Note a newer look at carts whose content is the same."""
-        if not rows:
-            return
-        statement = (
-            update(carts)
-            .where(carts.c.company_id == self._company, carts.c.id == bindparam("the_id"))
-            .values(source_updated_at=bindparam("at"))
-        )
-        await self._connection.execute(statement, [{"the_id": row.id, "at": row.source_updated_at} for row in rows])
-
     async def release(self, token: str) -> None:
         """Give back the sweep's lease on whatever it still holds under `token`."""
         await self._connection.execute(

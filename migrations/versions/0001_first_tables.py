@@ -347,6 +347,7 @@ def upgrade() -> None:
         sa.Column("source_cart_id", sa.String(length=200), nullable=True),
         sa.Column("reason", sa.String(length=200), nullable=False),
         sa.Column("record_sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("record_version", sa.Integer(), nullable=False),
         sa.Column("times_seen", sa.Integer(), nullable=False),
         sa.Column("is_open", sa.Boolean(), nullable=False),
         sa.Column("first_seen_at", sa.DateTime(timezone=True), nullable=False),

@@ -1,0 +1,128 @@
+"""The sweep lane: carts whose time is up are marked abandoned and handed off, or given up as lost."""
+
+from __future__ import annotations
+
+import structlog
+
+from backend.clock import Clock
+from backend.db import Database, Transaction
+from backend.domain.lifecycle import CartRow, CartState, EventDraft, abandon, is_abandoned, lose
+from backend.domain.payload import CartView
+from backend.domain.work import Tally
+from backend.services.abandoned_carts import AbandonedCartAgentService, HandOff
+from backend.services.leases import LeaseKeeper
+from backend.store.carts import CartStore, EventRow
+from backend.store.cycles import add_counts
+from backend.store.polls import make_due
+from backend.store.sweeps import SweepStore
+from backend.store.work import SweepWork, WorkStore
+
+log = structlog.get_logger()
+
+BATCH = 500
+
+
+class AbandonmentSweep:
+    """Marks idle carts by their `next_check_at`, with the same hand-off that the intake uses."""
+
+    def __init__(
+        self, database: Database, clock: Clock, leases: LeaseKeeper, carts: AbandonedCartAgentService, worker_id: str
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._leases = leases
+        self._carts = carts
+        self._worker_id = worker_id
+
+    async def drain(self, cycle_id: str | None, rereads: frozenset[str]) -> dict[str, Tally]:
+        """Sweep until nothing is due; return tallies by company. `rereads` names platforms whose carts can be re-read."""
+        tallies: dict[str, Tally] = {}
+        while True:
+            async with self._database.work() as tx:
+                claimed = await WorkStore(tx).claim_carts(self._leases.terms(), BATCH)
+            for work in claimed:
+                with self._leases.holding("sweep", work.token):
+                    tally = await self._sweep(work, cycle_id, rereads)
+                tallies.setdefault(work.company_id, Tally()).merge(tally)
+            if sum(len(work.cart_ids) for work in claimed) < BATCH:
+                return tallies
+
+    async def _sweep(self, work: SweepWork, cycle_id: str | None, rereads: frozenset[str]) -> Tally:
+        """Decide the claimed carts of one store in one commit; a cart that moved on meanwhile is left alone."""
+        tally = Tally()
+        async with self._database.transaction(work.company_id) as tx:
+            now = self._clock.now()
+            sweeps = SweepStore(tx, work.company_id)
+            rows = await sweeps.load_held(work.cart_ids, work.token, now)
+            agent, platform, shown = await sweeps.owner(work.integration_id)
+            handoff = HandOff(
+                company_id=work.company_id,
+                integration_id=work.integration_id,
+                sender=agent.sender(shown),
+                rules=agent.rules,
+                now=now,
+                cycle_id=cycle_id,
+                needs_fresh_read=platform in rereads,
+            )
+            abandoned, events = self._decide(rows, handoff)
+            await self._save(tx, rows, abandoned, events, handoff, tally)
+            await CartStore(tx, work.company_id).release(work.token)
+            if cycle_id is not None and tally.counts:
+                await add_counts(tx, work.company_id, (cycle_id, self._worker_id), tally)
+        log.info("sweep.finished", company_id=work.company_id, integration_id=work.integration_id, **tally.counts)
+        return tally
+
+    def _decide(self, rows: list[CartRow], handoff: HandOff) -> tuple[list[CartRow], list[tuple[CartRow, EventDraft]]]:
+        abandoned: list[CartRow] = []
+        events: list[tuple[CartRow, EventDraft]] = []
+        for row in rows:
+            if is_abandoned(row, handoff.rules, handoff.now):
+                events.append((row, abandon(row, handoff.rules)))
+                abandoned.append(row)
+            elif row.state is CartState.ABANDONED and row.next_check_at and row.next_check_at < handoff.now:
+                events.append((row, lose(row, handoff.now)))
+            elif row.state is CartState.ACTIVE:
+                row.next_check_at = row.abandon_at(handoff.rules)  # the agent's threshold was changed
+        for row, _ in events:
+            row.events += 1
+        return abandoned, events
+
+    async def _save(
+        self,
+        tx: Transaction,
+        rows: list[CartRow],
+        abandoned: list[CartRow],
+        events: list[tuple[CartRow, EventDraft]],
+        handoff: HandOff,
+        tally: Tally,
+    ) -> None:
+        views: list[CartView] = await self._carts.views(tx, handoff.company_id, abandoned)
+        plan = await self._carts.plan(tx, views, handoff)
+        store = CartStore(tx, handoff.company_id)
+        await store.save(rows, handoff.now)
+        await store.append_events([_event(row, draft, handoff) for row, draft in events], handoff.now)
+        await store.log_abandonments(abandoned, handoff.now)
+        await self._carts.write(tx, plan, handoff)
+        if plan.deferred:
+            await make_due(tx, handoff.company_id, handoff.integration_id, handoff.now)
+        if abandoned:
+            tally.counts["carts_abandoned"] += len(abandoned)
+        if plan.deliveries:
+            tally.counts["deliveries_made"] += len(plan.deliveries)
+        for row in abandoned:
+            if row.id in plan.handed_off:
+                tally.add_value(row.currency, row.total)
+
+
+def _event(row: CartRow, draft: EventDraft, handoff: HandOff) -> EventRow:
+    return EventRow(
+        cart_id=row.id,
+        seq=row.events,
+        type=draft.type,
+        episode=row.episode,
+        occurred_at=draft.occurred_at,
+        source="sweep",
+        revision=row.revision,
+        data={},
+        cycle_id=handoff.cycle_id,
+    )

@@ -1,0 +1,253 @@
+"""The delivery lane: claim due deliveries, ask the gate once more, sign and send, record what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from backend.clock import Clock
+from backend.config import Settings
+from backend.db import Database
+from backend.domain import backoff
+from backend.domain.outcomes import Outcome, judge_fault, judge_status
+from backend.domain.signing import sign
+from backend.domain.work import DeliveryWork, Tally
+from backend.errors import OutboundError
+from backend.outbound import HttpRequest, HttpResponse, Outbound, retry_after
+from backend.services.keyring import Keyring
+from backend.services.leases import LeaseKeeper
+from backend.services.superseding import Superseding
+from backend.store.cycles import add_counts
+from backend.store.outcomes import Health, OutcomeStore, Settled
+from backend.store.work import WorkStore
+
+log = structlog.get_logger()
+
+ANSWER_LIMIT = 16 * 1024
+OURS_DELAY = timedelta(seconds=30)
+BATCH_TIME = timedelta(seconds=8)  # what is not begun by then goes back, well before the lease's cap
+SMALLEST, LARGEST = 4, 64  # deliveries of one destination that are gated, sent and settled together
+QUICK = 1.0  # seconds; a slice done faster lets the next one grow
+
+Pause = Callable[[str], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Deliverer:
+    """What the lane works with. `checkpoint` is awaited at named moments (kill tests stop the process there)."""
+
+    settings: Settings
+    database: Database
+    clock: Clock
+    http: Outbound
+    keyring: Keyring
+    leases: LeaseKeeper
+    superseding: Superseding
+    worker_id: str
+    checkpoint: Pause
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One exchange: what was judged, and the answer if there was one."""
+
+    work: DeliveryWork
+    outcome: Outcome
+    started_at: datetime
+    elapsed: timedelta
+    answer: HttpResponse | None
+    error: str | None
+
+
+class DeliveryLane:
+    """Delivers what is due; each destination's deliveries are worked off apart from the others'."""
+
+    def __init__(self, tools: Deliverer) -> None:
+        self._ = tools
+
+    async def drain(self, *, once: bool = False) -> dict[str, Tally]:
+        """Deliver until nothing is due; return tallies by company. `once`: each due delivery at most one time."""
+        tallies: dict[str, Tally] = {}
+        done: list[str] = []
+        while True:
+            claimed = await self._claim(done if once else ())
+            if not claimed:
+                return tallies
+            done.extend(work.id for work in claimed)
+            groups: dict[str, list[DeliveryWork]] = defaultdict(list)
+            for work in claimed:
+                groups[work.destination_id].append(work)
+            results = await asyncio.gather(*(self._work_off(group) for group in groups.values()))
+            for company_id, tally in results:
+                tallies.setdefault(company_id, Tally()).merge(tally)
+
+    async def _claim(self, apart_from: Sequence[str]) -> list[DeliveryWork]:
+        settings = self._.settings
+        async with self._.database.work() as tx:
+            claimed = await WorkStore(tx).claim_deliveries(
+                self._.leases.terms(), settings.delivery_batch, settings.delivery_batch, apart_from=apart_from
+            )
+        if claimed:
+            await self._.checkpoint("delivery_claimed")
+        return claimed
+
+    async def _work_off(self, group: list[DeliveryWork]) -> tuple[str, Tally]:
+        """Deliver one destination's claimed deliveries in slices; give back what there was no time for."""
+        company_id, token, tally = group[0].company_id, group[0].token, Tally()
+        size, until = SMALLEST, self._.clock.now() + BATCH_TIME
+        rest = list(group)
+        with self._.leases.holding("delivery", token):
+            secrets = await self._secrets(group[0])
+            try:
+                while rest and self._.clock.now() < until:
+                    part, began = rest[:size], time.perf_counter()
+                    tally.merge(await self._slice(part, secrets))
+                    rest = rest[size:]
+                    size = min(size * 2, LARGEST) if time.perf_counter() - began < QUICK else SMALLEST
+            finally:
+                if rest:
+                    async with self._.database.transaction(company_id) as tx:
+                        await OutcomeStore(tx, company_id).release([work.id for work in rest], token)
+        return company_id, tally
+
+    async def _secrets(self, work: DeliveryWork) -> list[str]:
+        place = (work.company_id, "destinations", "secrets_sealed", work.destination_id)
+        async with self._.database.reading(work.company_id) as tx:
+            secrets: list[str] = await self._.keyring.open_json(tx, place, work.secrets_sealed, work.secrets_version)
+        return secrets
+
+    async def _slice(self, part: list[DeliveryWork], secrets: list[str]) -> Tally:
+        """Gate, send and settle a few deliveries of one destination."""
+        allowed = await self._.superseding.still_allowed(part)
+        slots = asyncio.Semaphore(self._.settings.destination_in_flight)
+        attempts = await asyncio.gather(*(self._attempt(work, secrets, slots) for work in allowed))
+        return await self._settle(list(attempts)) if attempts else Tally()
+
+    async def _attempt(self, work: DeliveryWork, secrets: list[str], slots: asyncio.Semaphore) -> _Attempt:
+        async with slots:
+            started_at, began = self._.clock.now(), time.perf_counter()
+            request = signed_request(work, secrets, int(started_at.timestamp()), self._.settings)
+            answer: HttpResponse | None = None
+            error: str | None = None
+            try:
+                await self._.checkpoint("bytes_sent")
+                answer = await self._.http.send(request)
+                outcome = judge_status(answer.status)
+                await self._.checkpoint("answer_read")
+            except OutboundError as fault:
+                outcome, error = judge_fault(fault), str(fault)[:500]
+            elapsed = timedelta(seconds=time.perf_counter() - began)
+            return _Attempt(work, outcome, started_at, elapsed, answer, error)
+
+    async def _settle(self, attempts: list[_Attempt]) -> Tally:
+        first, now, tally = attempts[0].work, self._.clock.now(), Tally()
+        async with self._.database.transaction(first.company_id) as tx:
+            store = OutcomeStore(tx, first.company_id)
+            held = await store.still_held([each.work.id for each in attempts], first.token, now)
+            kept = [each for each in attempts if each.work.id in held]
+            results = [settled(each, now, random.random()) for each in kept]  # noqa: S311  spreads retries
+            await store.settle(results, self._.worker_id, now)
+            if kept:
+                await store.note_health(first.destination_id, health(kept, first.destination_failures, now), now)
+            await self._count(tx, first.company_id, results, tally)
+        for each, result in zip(kept, results, strict=True):
+            _log_attempt(each, result)
+        return tally
+
+    async def _count(self, tx: object, company_id: str, results: list[Settled], tally: Tally) -> None:
+        by_cycle: dict[str, Tally] = defaultdict(Tally)
+        for result in results:
+            name = "deliveries_succeeded" if result.is_success else "deliveries_failed"
+            for each in (tally, by_cycle[result.cycle_id or ""]):
+                each.counts[name] += 1
+                each.counts["deliver_ms"] += result.elapsed_ms
+        for cycle_id, counted in by_cycle.items():
+            if cycle_id:
+                await add_counts(tx, company_id, (cycle_id, self._.worker_id), counted)  # type: ignore[arg-type]
+
+
+def signed_request(work: DeliveryWork, secrets: list[str], timestamp: int, settings: Settings) -> HttpRequest:
+    """Return the request of one attempt: the stored bytes, a new timestamp, a signature with every live secret."""
+    headers = {
+        "webhook-id": work.webhook_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": sign(work.webhook_id, timestamp, work.body, secrets),
+        "Content-Type": "application/json",
+    }
+    return HttpRequest(
+        method="POST",
+        url=work.url,
+        headers=headers,
+        body=work.body,
+        allow_http=settings.env != "production",
+        deadline=timedelta(seconds=settings.delivery_deadline_seconds),
+        raw_limit=ANSWER_LIMIT,
+        truncate=True,
+    )
+
+
+def settled(attempt: _Attempt, now: datetime, luck: float) -> Settled:
+    """Decide what becomes of a delivery after an attempt."""
+    work, outcome = attempt.work, attempt.outcome
+    attempts, due, state = work.attempts, None, "pending"
+    if outcome.is_success:
+        state = "delivered"
+    elif outcome.ours:
+        attempts, due = work.attempts - 1, now + OURS_DELAY
+    else:
+        hint = retry_after(attempt.answer.headers, now) if attempt.answer is not None else None
+        due = backoff.next_delivery(work.attempts, now, luck=luck, hint=hint)
+        if due is None:
+            state = "dead"
+    return Settled(
+        delivery_id=work.id,
+        attempts=attempts,
+        state=state,
+        outcome=outcome.word,
+        started_at=attempt.started_at,
+        elapsed_ms=round(attempt.elapsed.total_seconds() * 1000),
+        status=attempt.answer.status if attempt.answer is not None else None,
+        error=attempt.error,
+        answer=attempt.answer.body[:ANSWER_LIMIT] if attempt.answer is not None else None,
+        next_attempt_at=due,
+        cycle_id=work.cycle_id,
+        is_success=outcome.is_success,
+    )
+
+
+def health(attempts: Sequence[_Attempt], failures_before: int, now: datetime) -> Health:
+    """Return what these attempts say of their destination; our own faults say nothing."""
+    theirs = [each for each in attempts if not each.outcome.ours]
+    had_success = any(each.outcome.is_success for each in theirs)
+    failed = [each for each in theirs if not each.outcome.is_success]
+    failures = 0 if had_success else len(failed)
+    held = backoff.breaker_until(failures_before + failures, now) if failed and not had_success else None
+    for each in failed:
+        if each.outcome.is_throttled and each.answer is not None:
+            pause = retry_after(each.answer.headers, now) or backoff.BREAKER_FIRST
+            held = max(held or now, now + pause)
+    last = failed[-1] if failed else None
+    words = None if last is None else last.error or f"answered {last.answer.status if last.answer else 'nothing'}"
+    return Health(failures, held, words, had_success, any(each.outcome.is_gone for each in theirs))
+
+
+def _log_attempt(attempt: _Attempt, result: Settled) -> None:
+    log.info(
+        "delivery.attempted",
+        company_id=attempt.work.company_id,
+        delivery_id=attempt.work.id,
+        destination_id=attempt.work.destination_id,
+        webhook_id=attempt.work.webhook_id,
+        attempt=result.attempts,
+        outcome=result.outcome,
+        status=result.status,
+        state=result.state,
+        elapsed_ms=result.elapsed_ms,
+    )

@@ -1,0 +1,240 @@
+"""The poll cycle: start, stop, status, one-off runs, and the beat that the background loops ring."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+
+from backend.clock import Clock
+from backend.config import Settings
+from backend.db import Database
+from backend.domain.ids import new_id
+from backend.domain.work import PollWork, Tally
+from backend.errors import BadInput
+from backend.platforms.registry import PLATFORMS
+from backend.services.abandonment import AbandonmentSweep
+from backend.services.deliveries import DeliveryLane
+from backend.services.leases import LeaseKeeper
+from backend.services.polling import CycleRef, PollReport, StorePolls
+from backend.services.reports import CycleFacts, OneOff, cycle_report, iso
+from backend.services.status import PollingStatus
+from backend.store.cycles import CycleStore, InstallationStore
+from backend.store.work import Scope, WorkStore
+
+log = structlog.get_logger()
+
+LEAST_INTERVAL, MOST_INTERVAL = 5, 86_400
+KEEP_CYCLES = timedelta(days=30)
+EPOCH = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
+# Platforms whose carts can be read again one by one: the gate waits for such a read.
+REREADS = frozenset(name for name, adapter in PLATFORMS.items() if adapter.capabilities.rereads)
+
+
+def beat_before(now: datetime, interval: int) -> datetime:
+    """Return the latest beat at or before `now`: the same moment for every process."""
+    return EPOCH + timedelta(seconds=int((now - EPOCH).total_seconds() // interval) * interval)
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """The three lanes of work that a cycle goes through."""
+
+    polls: StorePolls
+    sweep: AbandonmentSweep
+    deliveries: DeliveryLane
+
+
+class AgentIntegrationPoller:
+    """Polls the stores of every active agent of the target template and hands abandonments off."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        clock: Clock,
+        lanes: Lanes,
+        leases: LeaseKeeper,
+        status: PollingStatus,
+        make_defaults: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._clock = clock
+        self._lanes = lanes
+        self._leases = leases
+        self._status = status
+        self._make_defaults = make_defaults
+        self.scope = Scope(settings.target_template_slug, settings.platforms)
+
+    # -- the wanted state ----------------------------------------------------------------------------------------
+
+    async def start(self, interval: int | None = None) -> dict[str, Any]:
+        """Want polling to run, at `interval` seconds if given. Starting twice changes the interval only."""
+        if interval is not None and not LEAST_INTERVAL <= interval <= MOST_INTERVAL:
+            raise BadInput(
+                f"interval must be {LEAST_INTERVAL} to {MOST_INTERVAL} seconds, not {interval}",
+                field="interval",
+                remedy="leave it out to keep the present one",
+            )
+        return await self._want(is_wanted=True, interval=interval)
+
+    async def stop(self) -> dict[str, Any]:
+        """Want polling to stop. What is in flight ends by itself; stopping twice is harmless."""
+        return await self._want(is_wanted=False, interval=None)
+
+    async def _want(self, *, is_wanted: bool, interval: int | None) -> dict[str, Any]:
+        async with self._database.work() as tx:
+            store = InstallationStore(tx)
+            before = await store.state()
+            kept = before.interval_seconds if before else self._settings.polling_interval
+            wanted = (is_wanted, interval or kept)
+            changed = before is None or (before.is_wanted, before.interval_seconds) != wanted
+            if changed:
+                await store.want(is_wanted=wanted[0], interval=wanted[1], now=self._clock.now())
+        log.info("polling.wanted", running=wanted[0], interval_seconds=wanted[1], changed=changed)
+        return {"running": wanted[0], "interval_seconds": wanted[1], "changed": changed}
+
+    async def wanted(self) -> tuple[bool, int]:
+        """Return whether polling is wanted, and the interval in seconds."""
+        async with self._database.overview() as tx:
+            state = await InstallationStore(tx).state()
+        return (state.is_wanted, state.interval_seconds) if state else (False, self._settings.polling_interval)
+
+    async def status(self, company_id: str | None = None) -> dict[str, Any]:
+        """Return what is going on, of one company only if given; tells of watermarks, not of a loop's mood."""
+        wanted, interval = await self.wanted()
+        return await self._status.report(self.scope, company_id, is_wanted=wanted, interval=interval)
+
+    # -- cycles --------------------------------------------------------------------------------------------------
+
+    async def run_beat(self, interval: int) -> None:
+        """Take part in the present beat: poll what is due until nothing is left for this worker."""
+        beat_at = beat_before(self._clock.now(), interval)
+        cycle_id = f"beat_{interval}_{int((beat_at - EPOCH).total_seconds())}"
+        await self._begin(cycle_id, "beat", interval, beat_at)
+        cycle = CycleRef(cycle_id, self._leases.worker_id, timedelta(seconds=interval), beat_at)
+        await self._poll_all(cycle, due_by=beat_at)
+        await self._finish(cycle_id)
+
+    async def run_once(self, kind: str = "test_once") -> dict[str, Any]:
+        """Run one whole cycle now: poll every store that may be, sweep, attempt what is due; return its report.
+
+        The background loops stay as they were. `kind` is test_once (API) or once (command line).
+        """
+        _wanted, interval = await self.wanted()
+        started_at, cycle_id = self._clock.now(), f"{kind}_{new_id()}"
+        await self._begin(cycle_id, kind, interval, started_at)
+        cycle = CycleRef(cycle_id, self._leases.worker_id, timedelta(seconds=interval), started_at, keeps_schedule=True)
+        polls = await self._poll_all(cycle, due_by=None)
+        await self._lanes.sweep.drain(cycle_id, REREADS)
+        delivered = await self._lanes.deliveries.drain(once=True)
+        finished_at = await self._finish(cycle_id)
+        async with self._database.overview() as tx:
+            counted = [tally for _cycle, _company, tally in await CycleStore(tx).counts([cycle_id])]
+        extra = await self._unpolled(polls, kind)
+        facts = CycleFacts(cycle_id, kind, started_at, finished_at)
+        report = cycle_report(facts, [*counted, *_older(delivered, counted)], extra)
+        log.info("cycle.finished", **{name: value for name, value in report.items() if not isinstance(value, list)})
+        return report
+
+    async def sweep(self) -> None:
+        """Ring the sweep lane."""
+        await self._lanes.sweep.drain(None, REREADS)
+
+    async def deliver(self) -> None:
+        """Ring the delivery lane."""
+        await self._lanes.deliveries.drain()
+
+    async def _begin(self, cycle_id: str, kind: str, interval: int, started_at: datetime) -> None:
+        """Store the cycle; whoever is first counts the agents and makes missing default destinations."""
+        async with self._database.work() as tx:
+            store = CycleStore(tx)
+            if not await store.begin(cycle_id, kind, interval, started_at):
+                return
+            found = await WorkStore(tx).agents_found(self.scope)
+            tallies = {company: Tally() for company in found}
+            for company, agents in found.items():
+                tallies[company].counts["agents_found"] = agents
+            await store.add_counts(cycle_id, self._leases.worker_id, tallies)
+            await store.prune(self._clock.now() - KEEP_CYCLES)
+        await self._make_defaults()
+
+    async def _finish(self, cycle_id: str) -> datetime:
+        now = self._clock.now()
+        async with self._database.work() as tx:
+            await CycleStore(tx).finish(cycle_id, now)
+        return now
+
+    async def _poll_all(self, cycle: CycleRef, due_by: datetime | None) -> list[PollReport]:
+        """Poll due stores, so many at a time, claiming more as they finish, until nothing is due."""
+        reports: list[PollReport] = []
+        running: set[asyncio.Task[PollReport]] = set()
+        polled: list[str] = []
+        try:
+            while True:
+                free = self._settings.poll_concurrency - len(running)
+                for work in await self._claim(free, due_by, polled):
+                    polled.append(work.integration_id)
+                    running.add(asyncio.create_task(self._poll_one(work, cycle)))
+                if not running:
+                    return reports
+                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                reports.extend(task.result() for task in done)
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    async def _claim(self, most: int, due_by: datetime | None, polled: Sequence[str]) -> list[PollWork]:
+        if most <= 0:
+            return []
+        async with self._database.work() as tx:
+            return await WorkStore(tx).claim_polls(
+                self.scope, self._leases.terms(), most, due_by=due_by, apart_from=polled
+            )
+
+    async def _poll_one(self, work: PollWork, cycle: CycleRef) -> PollReport:
+        with self._leases.holding("poll", work.token):
+            return await self._lanes.polls.poll(work, cycle)
+
+    async def _unpolled(self, polls: Sequence[PollReport], kind: str) -> OneOff:
+        """Say which stores were not polled and why; for --once, rejected credentials are a failure."""
+        now = self._clock.now()
+        mine = [report.work.integration_id for report in polls]
+        async with self._database.overview() as tx:
+            store = WorkStore(tx)
+            held = await store.held_elsewhere(self.scope, now, mine)
+            waiting = [row for row in await store.waiting(self.scope, now) if row.id not in mine]
+        rejected = any(row.pause_reason == "credentials_rejected" for row in waiting)
+        return OneOff(
+            polls=polls,
+            waiting=[
+                {
+                    "integration_id": row.id,
+                    "name": row.name,
+                    "until": iso(row.waiting_until),
+                    "why": row.pause_reason or row.waiting_for,
+                }
+                for row in waiting
+            ],
+            held_elsewhere=[{"integration_id": row.id, "name": row.name} for row in held],
+            fails=kind == "once" and rejected,
+        )
+
+
+def _older(delivered: dict[str, Tally], counted: Sequence[Tally]) -> list[Tally]:
+    """Return what this run delivered of earlier cycles' making, which the cycle's own counts do not hold."""
+    total, own = Tally(), Tally()
+    for tally in delivered.values():
+        total.merge(tally)
+    for tally in counted:
+        own.merge(tally)
+    rest = Tally()
+    for name in ("deliveries_succeeded", "deliveries_failed"):
+        rest.counts[name] = max(total.counts[name] - own.counts[name], 0)
+    return [rest]

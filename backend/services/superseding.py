@@ -1,0 +1,127 @@
+"""The gate's second question, from freshly loaded rows right before an attempt, and what a no leads to."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import structlog
+
+from backend.clock import Clock
+from backend.db import Database, Transaction
+from backend.domain.gate import Decision, decide
+from backend.domain.ids import new_id
+from backend.domain.payload import CartView, Entry, Parcel, parcels, webhook_id
+from backend.domain.work import DeliveryWork, Target
+from backend.services.abandoned_carts import AbandonedCartAgentService, attempt_case
+from backend.store.carts import CartStore
+from backend.store.deliveries import CartDecision, DeliveryStore, HeldCart, NewDelivery
+from backend.store.sweeps import SweepStore
+
+log = structlog.get_logger()
+
+
+class Superseding:
+    """Lets a delivery go on only while the gate still allows every cart in it."""
+
+    def __init__(self, database: Database, clock: Clock, carts: AbandonedCartAgentService) -> None:
+        self._database = database
+        self._clock = clock
+        self._carts = carts
+
+    async def still_allowed(self, part: Sequence[DeliveryWork]) -> list[DeliveryWork]:
+        """Return the deliveries that may be sent as they are; the others are closed and what may go is moved.
+
+        All of one company and destination.
+        """
+        company_id = part[0].company_id
+        async with self._database.reading(company_id) as tx:
+            store = DeliveryStore(tx, company_id)
+            held = await store.held_carts([work.id for work in part])
+            target, _agent, _integration = await store.target_of(part[0].id)
+            rows = await CartStore(tx, company_id).load(sorted({each.cart_id for each in held}))
+            people = await self._carts.people(tx, company_id, rows)
+        decisions = self._decide(held, {view.row.id: view for view in people}, target)
+        denied = {each.delivery_id for each in held if not decisions[each.id].allows}
+        for work in part:
+            if work.id in denied:
+                await self._supersede(work)
+        return [work for work in part if work.id not in denied]
+
+    def _decide(self, held: Sequence[HeldCart], views: dict[str, CartView], target: Target) -> dict[str, Decision]:
+        now = self._clock.now()
+        return {
+            each.id: decide(attempt_case(views[each.cart_id], target, each.event_type, each.episode, now))
+            for each in held
+        }
+
+    async def _supersede(self, work: DeliveryWork) -> None:
+        """Close one delivery and move the carts that may still go to a new one, in one transaction."""
+        async with self._database.transaction(work.company_id) as tx:
+            store, now = DeliveryStore(tx, work.company_id), self._clock.now()
+            held = await store.held_carts([work.id])
+            target, agent_id, integration_id = await store.target_of(work.id)
+            rows = await CartStore(tx, work.company_id).load([each.cart_id for each in held], lock=True)
+            views = {view.row.id: view for view in await self._carts.views(tx, work.company_id, rows)}
+            decisions = self._decide(held, views, target)
+            keep = [each for each in held if decisions[each.id].allows]
+            made = await self._parcels(tx, work, integration_id, [(each, views[each.cart_id]) for each in keep], target)
+            fresh = [(_replacement(work, parcel, (target.id, agent_id, integration_id)), parcel) for parcel in made]
+            replacement = fresh[0][0].id if fresh else None
+            if not await store.supersede(work.id, work.token, replacement, now):
+                return  # the lease was lost: somebody else decides now
+            await store.add([delivery for delivery, _ in fresh], now)
+            moved_to = {entry.event_id: delivery.id for delivery, parcel in fresh for entry in parcel.entries}
+            saved = [_redecided(each, moved_to.get(each.event_id), target.id, decisions[each.id]) for each in held]
+            await store.save_decisions(saved, now)
+        rules: dict[str, int] = defaultdict(int)
+        for each in held:
+            rules[decisions[each.id].rule or "allowed"] += 1
+        log.info("delivery.superseded", company_id=work.company_id, delivery_id=work.id, rules=dict(rules))
+
+    async def _parcels(
+        self,
+        tx: Transaction,
+        work: DeliveryWork,
+        integration_id: str,
+        keep: list[tuple[HeldCart, CartView]],
+        target: Target,
+    ) -> list[Parcel]:
+        if not keep:
+            return []
+        agent, _platform, shown = await SweepStore(tx, work.company_id).owner(integration_id)
+        entries = [Entry(view, each.event_id) for each, view in keep]
+        return parcels(work.type, agent.sender(shown), entries, target.max_carts)
+
+
+def _replacement(work: DeliveryWork, parcel: Parcel, ids: tuple[str, str, str]) -> NewDelivery:
+    """Return the delivery that takes over: a new message id, the old one's attempts and times."""
+    destination_id, agent_id, integration_id = ids
+    return NewDelivery(
+        id=new_id(),
+        destination_id=destination_id,
+        agent_id=agent_id,
+        integration_id=integration_id,
+        type=work.type,
+        webhook_id=webhook_id(destination_id, [entry.event_id for entry in parcel.entries]),
+        body=parcel.body,
+        cart_count=len(parcel.entries),
+        next_attempt_at=work.due_at,
+        cycle_id=work.cycle_id,
+        attempts=work.attempts - 1,  # the claim counted an attempt that was never made
+        first_attempt_at=work.first_attempt_at if work.attempts > 1 else None,
+    )
+
+
+def _redecided(each: HeldCart, moved_to: str | None, destination_id: str, decision: Decision) -> CartDecision:
+    return CartDecision(
+        id=each.id,
+        delivery_id=moved_to or each.delivery_id,
+        destination_id=destination_id,
+        cart_id=each.cart_id,
+        episode=each.episode,
+        event_type=each.event_type,
+        revision="",
+        event_id=each.event_id,
+        decision=decision,
+    )

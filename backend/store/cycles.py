@@ -1,0 +1,138 @@
+"""The installation's own tables: wanted state, workers, cycles; and each company's counts of a cycle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Row, delete, desc, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from backend.domain.ids import new_id
+from backend.domain.work import COUNTS, Tally
+from backend.models import installation_state, poll_cycle_counts, poll_cycles, workers
+
+
+def _insert_or_leave(connection: AsyncConnection, table: Any, values: dict[str, Any]) -> Any:
+    maker = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    return maker(table).values(**values).on_conflict_do_nothing()
+
+
+class InstallationStore:
+    """Wanted state and workers; needs a transaction as the worker's role."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def state(self) -> Row[Any] | None:
+        """Return (is_wanted, interval_seconds, changed_at), or None before the first start."""
+        return (await self._connection.execute(select(installation_state))).one_or_none()
+
+    async def want(self, *, is_wanted: bool, interval: int, now: datetime) -> None:
+        """Store the wanted state."""
+        values = {"is_wanted": is_wanted, "interval_seconds": interval, "changed_at": now}
+        await self._connection.execute(_insert_or_leave(self._connection, installation_state, {"id": 1, **values}))
+        await self._connection.execute(update(installation_state).values(**values))
+
+    async def sign_in(self, worker: dict[str, Any]) -> None:
+        """Register a worker, or note that it lives; `worker` has the columns of `workers`."""
+        found = await self._connection.execute(
+            update(workers).where(workers.c.id == worker["id"]).values(**{**worker, "id": workers.c.id})
+        )
+        if found.rowcount == 0:
+            await self._connection.execute(insert(workers).values(**worker))
+
+    async def sign_out(self, worker_id: str) -> None:
+        """Remove a worker that ended in order."""
+        await self._connection.execute(delete(workers).where(workers.c.id == worker_id))
+
+    async def forget_workers(self, before: datetime) -> None:
+        """Remove workers not seen since `before`."""
+        await self._connection.execute(delete(workers).where(workers.c.seen_at < before))
+
+    async def workers(self) -> list[Row[Any]]:
+        """Return all registered workers."""
+        return list(await self._connection.execute(select(workers).order_by(workers.c.started_at)))
+
+
+class CycleStore:
+    """Cycles and their counts; needs a transaction as the worker's role."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def begin(self, cycle_id: str, kind: str, interval: int | None, started_at: datetime) -> bool:
+        """Store a cycle unless it is there; True for the one worker that did."""
+        values = {"id": cycle_id, "kind": kind, "interval_seconds": interval, "started_at": started_at}
+        done = await self._connection.execute(_insert_or_leave(self._connection, poll_cycles, values))
+        return bool(done.rowcount == 1)
+
+    async def finish(self, cycle_id: str, now: datetime) -> None:
+        """Note that this worker is done with the cycle; the last one's word stands."""
+        await self._connection.execute(update(poll_cycles).where(poll_cycles.c.id == cycle_id).values(finished_at=now))
+
+    async def prune(self, before: datetime) -> None:
+        """Delete cycles older than `before`, with their counts."""
+        await self._connection.execute(delete(poll_cycles).where(poll_cycles.c.started_at < before))
+
+    async def latest(self, most: int, kind: str | None = None) -> list[Row[Any]]:
+        """Return the newest cycles."""
+        query = select(poll_cycles).order_by(desc(poll_cycles.c.started_at)).limit(most)
+        if kind is not None:
+            query = query.where(poll_cycles.c.kind == kind)
+        return list(await self._connection.execute(query))
+
+    async def one(self, cycle_id: str) -> Row[Any] | None:
+        """Return a cycle."""
+        return (await self._connection.execute(select(poll_cycles).where(poll_cycles.c.id == cycle_id))).one_or_none()
+
+    async def add_counts(self, cycle_id: str, worker_id: str, tallies: dict[str, Tally]) -> None:
+        """Add to the cycle's row of each company and this worker, making it if need be."""
+        for company_id, tally in tallies.items():
+            await add_counts(self._connection, company_id, (cycle_id, worker_id), tally)
+
+    async def counts(self, cycle_ids: Sequence[str], company_id: str | None = None) -> list[tuple[str, str, Tally]]:
+        """Return (cycle, company, tally) of each row, of one company only if given."""
+        c = poll_cycle_counts.c
+        query = select(poll_cycle_counts).where(c.cycle_id.in_(cycle_ids))
+        if company_id is not None:
+            query = query.where(c.company_id == company_id)
+        return [(row.cycle_id, row.company_id, _tally(row)) for row in await self._connection.execute(query)]
+
+    async def totals(self, company_id: str | None = None) -> dict[str, int]:
+        """Return the sums of all kept cycles."""
+        c = poll_cycle_counts.c
+        query = select(*(func.coalesce(func.sum(c[name]), 0).label(name) for name in COUNTS))
+        if company_id is not None:
+            query = query.where(c.company_id == company_id)
+        row = (await self._connection.execute(query)).one()
+        return {name: int(getattr(row, name)) for name in COUNTS}
+
+
+async def add_counts(connection: AsyncConnection, company_id: str, where: tuple[str, str], tally: Tally) -> None:
+    """Add `tally` to the row of (cycle, worker); for a transaction as the company or as the worker."""
+    cycle_id, worker_id = where
+    c = poll_cycle_counts.c
+    mine = (c.company_id == company_id) & (c.cycle_id == cycle_id) & (c.worker_id == worker_id)
+    found = (await connection.execute(select(c.platforms, c.value).where(mine).with_for_update())).one_or_none()
+    if found is None:
+        values = {name: tally.counts.get(name, 0) for name in COUNTS}
+        shown = {"platforms": sorted(tally.platforms), "value": {k: str(v) for k, v in tally.value.items()}}
+        key = {"company_id": company_id, "id": new_id(), "cycle_id": cycle_id, "worker_id": worker_id}
+        await connection.execute(insert(poll_cycle_counts).values(**key, **values, **shown))
+        return
+    both = Tally(platforms=set(found.platforms), value={k: Decimal(v) for k, v in found.value.items()})
+    both.merge(tally)
+    sums = {name: c[name] + count for name, count in tally.counts.items() if count}
+    shown = {"platforms": sorted(both.platforms), "value": {k: str(v) for k, v in both.value.items()}}
+    await connection.execute(update(poll_cycle_counts).where(mine).values(**sums, **shown))
+
+
+def _tally(row: Row[Any]) -> Tally:
+    tally = Tally(platforms=set(row.platforms), value={k: Decimal(v) for k, v in row.value.items()})
+    for name in COUNTS:
+        tally.counts[name] = getattr(row, name)
+    return tally

@@ -1,0 +1,153 @@
+"""Settling deliveries of one company: attempts, next due times, the destination's health, contact with shoppers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_, bindparam, exists, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from backend.domain.ids import new_id
+from backend.models import carts, deliveries, delivery_attempts, delivery_carts, destinations
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """One attempt's result. `attempts` is the delivery's count afterwards; `next_attempt_at` None ends it."""
+
+    delivery_id: str
+    attempts: int
+    state: str
+    outcome: str
+    started_at: datetime
+    elapsed_ms: int
+    status: int | None
+    error: str | None
+    answer: bytes | None
+    next_attempt_at: datetime | None
+    cycle_id: str | None
+    is_success: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What a batch of attempts says of its destination."""
+
+    failures: int
+    held_until: datetime | None
+    last_error: str | None
+    had_success: bool
+    is_gone: bool
+
+
+class OutcomeStore:
+    """Results of one company's deliveries."""
+
+    def __init__(self, connection: AsyncConnection, company_id: str) -> None:
+        self._connection = connection
+        self._company = company_id
+
+    async def still_held(self, ids: Sequence[str], token: str, now: datetime) -> set[str]:
+        """Return which deliveries are still held under `token`, locked until the transaction ends."""
+        c = deliveries.c
+        query = select(c.id).where(
+            c.company_id == self._company, c.id.in_(ids), c.lease_token == token, c.lease_expires_at > now
+        )
+        return set((await self._connection.execute(query.with_for_update())).scalars())
+
+    async def settle(self, results: Sequence[Settled], worker_id: str, now: datetime) -> None:
+        """Store attempts and each delivery's state, and give the leases back."""
+        if not results:
+            return
+        await self._connection.execute(
+            insert(delivery_attempts), [_attempt(self._company, result, worker_id) for result in results]
+        )
+        statement = (
+            update(deliveries)
+            .where(deliveries.c.company_id == self._company, deliveries.c.id == bindparam("the_id"))
+            .values({name: bindparam(name) for name in _delivery(results[0], now)})
+        )
+        await self._connection.execute(
+            statement, [{"the_id": result.delivery_id, **_delivery(result, now)} for result in results]
+        )
+        await self._note_contact([result.delivery_id for result in results if result.is_success], now)
+
+    async def _note_contact(self, delivery_ids: Sequence[str], now: datetime) -> None:
+        """Note on the carts that their present episode was handed off; recovery is measured from there."""
+        if not delivery_ids:
+            return
+        held = delivery_carts.c
+        told = exists().where(
+            and_(
+                held.company_id == self._company,
+                held.cart_id == carts.c.id,
+                held.episode == carts.c.episode,
+                held.delivery_id.in_(delivery_ids),
+            )
+        )
+        ids = select(held.cart_id).where(held.company_id == self._company, held.delivery_id.in_(delivery_ids))
+        await self._connection.execute(
+            update(carts)
+            .where(carts.c.company_id == self._company, carts.c.id.in_(ids), carts.c.contacted_at.is_(None), told)
+            .values(contacted_at=now)
+        )
+
+    async def release(self, ids: Sequence[str], token: str) -> None:
+        """Give back claimed deliveries that were never begun; their attempt is not counted."""
+        c = deliveries.c
+        if ids:
+            await self._connection.execute(
+                update(deliveries)
+                .where(c.company_id == self._company, c.id.in_(ids), c.lease_token == token)
+                .values(lease_token=None, lease_expires_at=None, attempts=c.attempts - 1)
+            )
+
+    async def note_health(self, destination_id: str, health: Health, now: datetime) -> None:
+        """Store what the attempts say of the destination."""
+        c = destinations.c
+        values: dict[str, Any] = {"held_until": health.held_until, "failures": health.failures}
+        if not health.had_success:
+            values["failures"] = c.failures + health.failures
+        if health.had_success:
+            values["last_success_at"] = now
+        if health.last_error is not None:
+            values |= {"last_error": health.last_error, "last_error_at": now}
+        if health.is_gone:
+            values |= {"status": "disabled", "status_reason": "it answered 410 Gone"}
+        await self._connection.execute(
+            update(destinations).where(c.company_id == self._company, c.id == destination_id).values(**values)
+        )
+
+
+def _attempt(company_id: str, result: Settled, worker_id: str) -> dict[str, Any]:
+    return {
+        "company_id": company_id,
+        "id": new_id(),
+        "delivery_id": result.delivery_id,
+        "number": result.attempts,
+        "started_at": result.started_at,
+        "elapsed_ms": result.elapsed_ms,
+        "outcome": result.outcome,
+        "status": result.status,
+        "error": result.error,
+        "answer": result.answer,
+        "worker_id": worker_id,
+        "next_attempt_at": result.next_attempt_at,
+    }
+
+
+def _delivery(result: Settled, now: datetime) -> dict[str, Any]:
+    return {
+        "state": result.state,
+        "attempts": result.attempts,
+        "next_attempt_at": result.next_attempt_at,
+        "last_outcome": result.outcome,
+        "last_status": result.status,
+        "last_error": result.error,
+        "finished_at": None if result.state == "pending" else now,
+        "lease_token": None,
+        "lease_expires_at": None,
+    }
