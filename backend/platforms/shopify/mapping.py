@@ -165,4 +165,5 @@ def _consent(email: Mapping[str, Any], phone: Mapping[str, Any]) -> Consent:
 
 def _tail(gid: str) -> str:
     """Return what stands behind the last slash of a global id, without its query."""
-    return gid.rpartition("/")[2].partition("?")[0]
+    tail = gid[gid.rfind("/") + 1 :]
+    return tail.partition("?")[0] if "?" in tail else tail
