@@ -1,0 +1,103 @@
+"""Puts the poller together: database, keys, outbound door, leases and the three lanes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from backend.clock import Clock
+from backend.config import Settings
+from backend.crypto import load_master_key
+from backend.db import Database
+from backend.domain.ids import new_id
+from backend.outbound import Outbound, OutboundPolicy
+from backend.services.abandoned_carts import AbandonedCartAgentService
+from backend.services.abandonment import AbandonmentSweep
+from backend.services.cart_intake import CartIntake
+from backend.services.deliveries import Deliverer, DeliveryLane
+from backend.services.keyring import Keyring
+from backend.services.leases import LeaseKeeper
+from backend.services.poller import AgentIntegrationPoller, Lanes
+from backend.services.polling import StorePolls
+from backend.services.status import PollingStatus
+from backend.services.superseding import Superseding
+
+Checkpoint = Callable[[str], Awaitable[None]]
+
+
+async def pass_by(_moment: str) -> None:
+    """Let work go on; the kill tests put something else in its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The real things of a process. `checkpoint` is awaited at named moments of the work."""
+
+    settings: Settings
+    database: Database
+    clock: Clock
+    http: Outbound
+    keyring: Keyring
+    leases: LeaseKeeper
+    checkpoint: Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """The poller and what it shares with others."""
+
+    poller: AgentIntegrationPoller
+    status: PollingStatus
+    carts: AbandonedCartAgentService
+    lanes: Lanes
+
+
+def build_base(settings: Settings, *, clock: Clock, checkpoint: Checkpoint = pass_by) -> Base:
+    """Open the real things. Raises `SetupProblem` when a setting is missing or wrong."""
+    master_key = load_master_key(settings)
+    database = Database(settings)
+    worker_id = f"{os.getpid()}-{new_id()[:8]}"
+    return Base(
+        settings=settings,
+        database=database,
+        clock=clock,
+        http=Outbound(outbound_policy(settings)),
+        keyring=Keyring(master_key),
+        leases=LeaseKeeper(database, clock, settings.lease_seconds, worker_id),
+        checkpoint=checkpoint,
+    )
+
+
+def outbound_policy(settings: Settings) -> OutboundPolicy:
+    """Return what the outbound door lets through under these settings."""
+    return OutboundPolicy(
+        allow_loopback=settings.outbound_allow_loopback,
+        allowed_ports=frozenset(settings.outbound_allowed_ports),
+        require_tls13=settings.outbound_require_tls13,
+    )
+
+
+def build_engine(base: Base, make_defaults: Callable[[], Awaitable[None]]) -> Engine:
+    """Build the poller and its lanes; `make_defaults` makes missing default destinations at a cycle's start."""
+    carts = AbandonedCartAgentService(base.database, base.clock)
+    status = PollingStatus(base.settings, base.database, base.clock)
+    intake = CartIntake(base.database, base.keyring, carts, base.checkpoint)
+    deliverer = Deliverer(
+        settings=base.settings,
+        database=base.database,
+        clock=base.clock,
+        http=base.http,
+        keyring=base.keyring,
+        leases=base.leases,
+        superseding=Superseding(base.database, base.clock, carts),
+        worker_id=base.leases.worker_id,
+        checkpoint=base.checkpoint,
+    )
+    lanes = Lanes(
+        polls=StorePolls(base.database, base.clock, base.keyring, base.http, intake),
+        sweep=AbandonmentSweep(base.database, base.clock, base.leases, carts, base.leases.worker_id),
+        deliveries=DeliveryLane(deliverer),
+    )
+    poller = AgentIntegrationPoller(base.settings, base.database, base.clock, lanes, base.leases, status, make_defaults)
+    return Engine(poller, status, carts, lanes)
