@@ -94,6 +94,6 @@ def _check_host(host: str, field: str) -> None:
     _require(reason is None, f"the address is not one that may be called: {reason}", field, "give a public address")
 
 
-def _require(holds: bool, message: str, field: str, remedy: str) -> None:  # noqa: FBT001 (a condition, as in assert)
+def _require(holds: bool, message: str, field: str, remedy: str) -> None:
     if not holds:
         raise BadInput(message, field=field, remedy=remedy)

@@ -9,6 +9,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.models import carts, companies, company_agents, deliveries, destinations, integrations, poll_cycles
+from backend.store.companies import CompanyRow, company_row
 from backend.store.listings import (
     CartFilter,
     DeliveryFilter,
@@ -30,6 +31,20 @@ class OverviewStore:
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
+
+    async def companies(self, status: str | None, limit: int, after: Place | None) -> list[CompanyRow]:
+        """Return companies, newest first."""
+        query = select(companies)
+        if status is not None:
+            query = query.where(companies.c.status == status)
+        rows = await self._connection.execute(newest(query, companies, "created_at", limit, after))
+        return [company_row(row) for row in rows]
+
+    async def every_company(self) -> list[CompanyRow]:
+        """Return all companies, by name."""
+        return [
+            company_row(row) for row in await self._connection.execute(select(companies).order_by(companies.c.name))
+        ]
 
     async def cycles(self, kind: str | None, limit: int, after: Place | None) -> list[Found]:
         """Return poll cycles, newest first."""

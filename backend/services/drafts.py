@@ -1,0 +1,36 @@
+"""What callers hand in: a draft makes a thing, changes alter one."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+
+class Draft(BaseModel):
+    """Base of every draft: an unknown field is an error, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Changes(Draft):
+    """Base of every set of changes: what is left out stays as it is.
+
+    Null is taken only for the fields in `may_be_empty`; anywhere else it would leave nothing in a field that needs
+    a value.
+    """
+
+    may_be_empty: ClassVar[frozenset[str]] = frozenset()
+
+    @model_validator(mode="after")
+    def _is_clear(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("say at least one thing to change")
+        empty = sorted(name for name in self.model_fields_set - self.may_be_empty if getattr(self, name) is None)
+        if empty:
+            raise ValueError(f"{', '.join(empty)} cannot be null; leave out what shall stay")
+        return self
+
+    def values(self) -> dict[str, Any]:
+        """Return what was said, by field."""
+        return self.model_dump(exclude_unset=True)
