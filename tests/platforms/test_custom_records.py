@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from backend.domain.carts import Answer, SourceStatus
+from backend.platforms.custom.records import RecordReader
 from tests.platforms.custom_store import NOON, SINCE, Store, running_store
 
 
@@ -144,6 +145,12 @@ async def test_a_record_that_cannot_be_read_is_set_aside_with_its_reason(
         [reason],
         ["good"],
     )
+
+
+@pytest.mark.parametrize("record", ["mug", 7, None, []])
+def test_a_record_that_is_no_object_is_set_aside(record: Any) -> None:
+    page = RecordReader("shop", {}).page([record], NOON)
+    assert [(bad.source_cart_id, bad.reason) for bad in page.unreadable] == [(None, "not_an_object")]
 
 
 async def test_a_record_set_aside_keeps_its_id_and_its_text(store: Store) -> None:

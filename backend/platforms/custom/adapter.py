@@ -171,8 +171,6 @@ def _body(response: HttpResponse) -> dict[str, Any]:
     """Return the contract's object. Raises `TryLater` for an answer that is none."""
     if "json" not in response.headers.get("content-type", "").lower():
         raise TryLater("the store's answer is not JSON", code="not_json", remedy="Answer with application/json.")
-    if len(response.body) > BODY_LIMIT:
-        raise TryLater("the store's page is larger than 5 MB", code="body_too_large", remedy="Make page_size smaller.")
     try:
         body = response.json()
     except BadBody as problem:
