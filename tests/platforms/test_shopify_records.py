@@ -98,7 +98,7 @@ class TestPerson:
         ("state", "answer"),
         [
             ("SUBSCRIBED", Answer.YES),
-            ("NOT_SUBSCRIBED", Answer.NO),
+            ("NOT_SUBSCRIBED", Answer.UNKNOWN),
             ("UNSUBSCRIBED", Answer.NO),
             ("INVALID", Answer.NO),
             ("PENDING", Answer.UNKNOWN),
@@ -114,7 +114,7 @@ class TestPerson:
         ("state", "answer"),
         [
             ("SUBSCRIBED", Answer.YES),
-            ("NOT_SUBSCRIBED", Answer.NO),
+            ("NOT_SUBSCRIBED", Answer.UNKNOWN),
             ("UNSUBSCRIBED", Answer.NO),
             ("REDACTED", Answer.NO),
             ("PENDING", Answer.UNKNOWN),

@@ -12,11 +12,10 @@ from backend.domain.money import to_decimal
 from backend.errors import BadRecord
 from backend.platforms.reading import email_or_none, phone_or_none, refuse_future, text_or_none, utc_time
 
-# REDACTED and INVALID addresses cannot be written to, whatever the shopper once said; PENDING waits for an opt-in.
+# A refusal is something the shopper said: whoever never ticked the box (NOT_SUBSCRIBED) is unknown, and the receiver
+# decides by its own law. REDACTED and INVALID addresses cannot be written to, whatever the shopper once said.
 ANSWERS: Mapping[str, Answer] = {
     "SUBSCRIBED": Answer.YES,
-    "NOT_SUBSCRIBED": Answer.NO,
-    "NEVER_SUBSCRIBED": Answer.NO,
     "UNSUBSCRIBED": Answer.NO,
     "REDACTED": Answer.NO,
     "INVALID": Answer.NO,
@@ -41,7 +40,7 @@ class CartReader:
         try:
             return self._read(node)
         except WRONG_SHAPE as wrong:
-            raise BadRecord(f"unexpected shape: {wrong!r}", code="unexpected_shape") from wrong
+            raise BadRecord(f"unexpected shape ({type(wrong).__name__})", code="unexpected_shape") from wrong
 
     def _read(self, node: Mapping[str, Any]) -> SeenCart:
         updated_at = utc_time(node["updatedAt"])
