@@ -52,6 +52,7 @@ def arguments(query: Sequence[tuple[str, str]]) -> dict[str, str | list[str]]:
 
 def listing(site: Site, given: Given) -> Listing:
     """Answer a list request; raises `Refused` (400) naming every parameter that fails validation."""
+    given = {name: value for name, value in given.items() if name not in site.ignores}
     problems = {name: problem for name, check in _CHECKS.items() if (problem := _problem(check, site, given, name))}
     if problems:
         raise refusals.invalid_params(problems)

@@ -114,7 +114,7 @@ class WooCommerceSimulator(Simulator):
         known = request.method in ({"GET", "HEAD", "PUT"} if one else {"GET", "HEAD"})
         if site.woocommerce_missing or not (one or route == f"{API}orders") or not known:
             raise refusals.no_route()
-        is_ssl = request.secure or site.tls_terminated
+        is_ssl = (request.secure or site.tls_terminated) and site.sees_tls
         asked = Asked(
             request.method,
             path,

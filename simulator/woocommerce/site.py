@@ -32,8 +32,9 @@ class Site:
     """One site of the host. `home_url` empty: the site's home is where it is served.
 
     `hold_stock_minutes` None: stock management is off. `tls_terminated`: a proxy ends TLS before the site and tells it
-    so. `strips_authorization`: the web server keeps that header from PHP. `knows_modified` False: too old for
-    ``modified_after``, which it then ignores. `custom_statuses` come after the built-in ones.
+    so; `sees_tls` False: PHP does not learn of TLS at all. `strips_authorization`: the web server keeps that header
+    from PHP. `knows_modified` False: too old for ``modified_after``, which it then ignores; `knows_drafts` False: too
+    old for drafts. `ignores`: parameters that a plugin drops on the way. `custom_statuses` follow the built-in ones.
     """
 
     prefix: str
@@ -46,10 +47,12 @@ class Site:
     hold_stock_minutes: int | None = 60
     deletes_drafts: bool = True
     tls_terminated: bool = False
+    sees_tls: bool = True
     strips_authorization: bool = False
     knows_modified: bool = True
     knows_drafts: bool = True
     woocommerce_missing: bool = False
+    ignores: frozenset[str] = frozenset()
     custom_statuses: list[str] = field(default_factory=list)
     keys: dict[str, ApiKey] = field(default_factory=lambda: {"ck_key": ApiKey("cs_secret")})
     orders: dict[int, Order] = field(default_factory=dict)

@@ -5,9 +5,8 @@ exclusive and many orders share a second), and what that second already gave is 
 holds more orders than a page is walked by offset; there each page must begin with the last record of the one
 before, else that second is begun again.
 
-Stores on the posts table sort by local digits, though they filter by UTC: while a clock goes back, two hours are
-mixed. A walk that has met both offsets therefore steps back by their difference with every page; that repeats some
-records and loses none.
+Stores on the posts table sort by local digits, though they filter by UTC: where the site's clock goes back, the hour
+before and the hour after are mixed. There, too, the walk goes by offset, until both are behind it.
 """
 
 from __future__ import annotations
@@ -31,11 +30,34 @@ class Stamp:
 
 
 @dataclass(frozen=True, slots=True)
+class Offsets:
+    """The widest offset of local time that was met since the last key, and when a narrower one was first met."""
+
+    widest: timedelta | None = None
+    turned_at: datetime | None = None
+
+    def with_page(self, stamps: Sequence[Stamp]) -> Offsets:
+        """Return what is known after this page."""
+        met = [stamp for stamp in stamps if stamp.modified_at is not None]
+        widths = [stamp.utc_offset for stamp in met] + ([] if self.widest is None else [self.widest])
+        widest = max(widths, default=None)
+        turns = [stamp.modified_at for stamp in met if widest is not None and stamp.utc_offset < widest]
+        known = [moment for moment in (*turns, self.turned_at) if moment is not None]
+        return Offsets(widest, min(known, default=None))
+
+    def are_mixed_after(self, last: Stamp) -> bool:
+        """Whether records older than `last` in UTC may follow it in local digits."""
+        if self.turned_at is None or self.widest is None or last.modified_at is None:
+            return False
+        return last.modified_at - (self.widest - last.utc_offset) < self.turned_at
+
+
+@dataclass(frozen=True, slots=True)
 class Walk:
     """The next question. `floor`: the oldest second wanted. `seen`: ids that need no second look at that second.
 
-    `offset` is above 0 only inside an overfull second, and then `anchor` is the id that must come first. `size`:
-    records per page. `unknown`: statuses that the store does not know. `widest`: the largest offset of local time met.
+    `offset` is above 0 only where the walk goes by offset, and then `anchor` is the id that must come first. `size`:
+    records per page. `unknown`: statuses that the store does not know. `offsets`: where the clock went back.
     """
 
     floor: datetime
@@ -44,7 +66,7 @@ class Walk:
     offset: int = 0
     anchor: str | None = None
     unknown: frozenset[str] = frozenset()
-    widest: timedelta | None = None
+    offsets: Offsets = Offsets()
 
     @classmethod
     def begin(cls, window_from: datetime, size: int) -> Walk:
@@ -62,7 +84,10 @@ class Walk:
             kept["offset"],
             kept["anchor"],
             frozenset(kept["unknown"]),
-            None if kept["widest"] is None else timedelta(seconds=kept["widest"]),
+            Offsets(
+                None if kept["widest"] is None else timedelta(seconds=kept["widest"]),
+                None if kept["turned_at"] is None else datetime.fromisoformat(kept["turned_at"]),
+            ),
         )
 
     @property
@@ -75,7 +100,8 @@ class Walk:
             "anchor": self.anchor,
             "size": self.size,
             "unknown": sorted(self.unknown),
-            "widest": None if self.widest is None else self.widest.total_seconds(),
+            "widest": None if self.offsets.widest is None else self.offsets.widest.total_seconds(),
+            "turned_at": None if self.offsets.turned_at is None else self.offsets.turned_at.isoformat(),
         }
         return orjson.dumps(kept).decode()
 
@@ -90,11 +116,11 @@ class Walk:
         return self.size if self.anchor is None else max(2, self.size)
 
     def lost_its_place(self, stamps: Sequence[Stamp]) -> bool:
-        """Whether the records of an overfull second moved while it was walked."""
+        """Whether records moved while they were walked by offset."""
         return self.anchor is not None and (not stamps or stamps[0].id != self.anchor)
 
     def again(self) -> Walk:
-        """Return the walk at the begin of its second."""
+        """Return the walk at the begin of what it walked by offset."""
         return replace(self, seen=frozenset(), offset=0, anchor=None)
 
     def smaller(self) -> Walk:
@@ -117,18 +143,12 @@ class Walk:
         full = len(stamps) >= self.asks or (total or 0) > self.offset + len(stamps)
         if not full or len(stamps) < (1 if self.anchor is None else 2):
             return None
-        floor, widest = self._next_floor(stamps)
-        if floor > self.floor:
-            ids = frozenset(stamp.id for stamp in stamps if stamp.modified_at == floor)
-            return replace(self, floor=floor, seen=ids, offset=0, anchor=None, widest=widest)
-        seen, anchor, offset = frozenset({stamps[-1].id}), stamps[-1].id, self.offset + len(stamps) - 1
-        return replace(self, seen=seen, offset=offset, anchor=anchor, widest=widest)
-
-    def _next_floor(self, stamps: Sequence[Stamp]) -> tuple[datetime, timedelta | None]:
-        """Return the second from which nothing has been passed over yet, and the widest offset so far."""
-        dated = [(stamp.modified_at, stamp.utc_offset) for stamp in stamps if stamp.modified_at is not None]
-        if not dated:
-            return self.floor, self.widest
-        last, offset = dated[-1]
-        widest = max([each for _, each in dated] + ([] if self.widest is None else [self.widest]))
-        return last - (widest - offset), widest
+        offsets = self.offsets.with_page(stamps)
+        dated = [stamp for stamp in stamps if stamp.modified_at is not None]
+        last = dated[-1].modified_at if dated else None
+        if last is not None and last > self.floor and not offsets.are_mixed_after(dated[-1]):
+            ids = frozenset(stamp.id for stamp in stamps if stamp.modified_at == last)
+            return replace(self, floor=last, seen=ids, offset=0, anchor=None, offsets=Offsets())
+        anchor = stamps[-1].id
+        ahead = self.offset + len(stamps) - 1
+        return replace(self, seen=frozenset({anchor}), offset=ahead, anchor=anchor, offsets=offsets)
