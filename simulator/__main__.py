@@ -21,6 +21,13 @@ from simulator.partner import PartnerOptions, PartnerSimulator
 from simulator.shopify import ShopifySimulator
 from simulator.woocommerce import WooCommerceSimulator
 
+try:
+    import uvloop
+
+    new_event_loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+except ImportError:  # it is not made for every system
+    new_event_loop = asyncio.new_event_loop
+
 # Old enough to be abandoned at first sight, young enough to be worth recovering.
 NEWEST_CART, CART_STEP = timedelta(minutes=45), timedelta(minutes=7)
 
@@ -103,4 +110,5 @@ def _moments(count: int) -> list[datetime]:
 
 if __name__ == "__main__":
     options = parse(sys.argv[1:])
-    asyncio.run(serve(SERVERS[options.server](options), options.port))
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(serve(SERVERS[options.server](options), options.port))

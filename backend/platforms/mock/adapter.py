@@ -70,7 +70,7 @@ class MockPlatform:
     Settings: ClassVar[type[StrictModel]] = MockSettings
     Credentials: ClassVar[type[StrictModel]] = MockCredentials
 
-    def __init__(self, connection: Connection, _http: Outbound, now: Callable[[], datetime]) -> None:
+    def __init__(self, connection: Connection, http: Outbound, now: Callable[[], datetime]) -> None:
         options = MockSettings.model_validate(dict(connection.settings)).options
         self._flavour: Flavour = options.flavour
         self._seed = options.seed or connection.integration_id
