@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from decimal import Decimal
+from urllib.parse import parse_qsl, urlsplit
 
 from backend.platforms.base import Connection
 from simulator.base import SeenRequest
@@ -71,6 +72,10 @@ class ContractStore:
 
     async def throttle(self, seconds: int) -> None:
         self.simulator.inject("status", status=429, headers={"Retry-After": str(seconds)})
+
+    def signature_of(self, request: SeenRequest) -> str:
+        """Return the OAuth signature of one request."""
+        return dict(parse_qsl(urlsplit(request.path).query))["oauth_signature"]
 
     def _connection(self, company_id: str, site: Site, key: str, secret: str) -> Connection:
         settings = {
