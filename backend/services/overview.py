@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 from backend.clock import Clock
 from backend.db import Database, Transaction
 from backend.domain.payload import amounts
-from backend.domain.work import COUNTS, Tally
+from backend.domain.work import Tally
 from backend.errors import BadInput, NotFound
+from backend.services.reports import CycleFacts, cycle_report
 from backend.services.state_words import delivery_in_words, mask_email, mask_phone, outcome_in_words
 from backend.store.cycles import CycleStore
 from backend.store.listings import CartFilter, DeliveryFilter, Found, ListingStore, Place
@@ -147,7 +148,8 @@ class OverviewService:
         async with self._database.overview() as tx:
             rows = await OverviewStore(tx).cycles(kind, paging.limit + 1, paging.place)
             counted = await CycleStore(tx).counts([row["id"] for row in rows]) if rows else []
-        return _page(_with_sums(rows, counted), paging, "started_at")
+        page = _page([dict(row) for row in rows], paging, "started_at")
+        return Listed(_with_sums(page.items, counted), page.next)
 
     async def cycle(self, cycle_id: str) -> Row:
         """Return one poll cycle with its sums. Raises `NotFound`."""
@@ -234,27 +236,17 @@ def _attempt(row: Found) -> Row:
 
 
 def _with_sums(rows: Sequence[Found], counted: Sequence[tuple[str, str, Tally]]) -> list[Row]:
-    """Add to each cycle the sums over companies and workers."""
-    sums: dict[str, Tally] = {}
+    """Return each cycle's report over all companies and workers."""
+    tallies: dict[str, list[Tally]] = {}
     for cycle_id, _company, tally in counted:
-        sums.setdefault(cycle_id, Tally()).merge(tally)
-    return [_summary(row, sums.get(row["id"], Tally())) for row in rows]
+        tallies.setdefault(cycle_id, []).append(tally)
+    return [_report(row, tallies.get(row["id"], [])) for row in rows]
 
 
-def _summary(row: Found, tally: Tally) -> Row:
-    counts: Mapping[str, int] = {name: tally.counts.get(name, 0) for name in COUNTS if not name.endswith("_ms")}
-    ended = counts["deliveries_succeeded"] + counts["deliveries_failed"]
-    finished, started = row["finished_at"], row["started_at"]
-    total_ms = None if finished is None else round((finished - started) / timedelta(milliseconds=1))
-    stages = {name: tally.counts.get(f"{name}_ms", 0) for name in ("poll", "fetch", "save", "deliver")}
-    return {
-        **row,
-        "cycle_id": row["id"],
-        **counts,
-        "integrations_polled": counts["polls_succeeded"] + counts["polls_failed"],
-        "platforms_processed": sorted(tally.platforms),
-        "delivery_success_rate": counts["deliveries_succeeded"] / ended if ended else None,
-        "total_recovery_value": {name: float(amount) for name, amount in sorted(tally.value.items())},
-        "timings_ms": {"total": total_ms, **stages},
-        "ok": not counts["polls_failed"] and not counts["deliveries_failed"],
-    }
+def _report(row: Found, tallies: Sequence[Tally]) -> Row:
+    facts = CycleFacts(row["id"], row["kind"], row["started_at"], row["finished_at"])
+    report = cycle_report(facts, tallies)
+    # What only the run itself knew is not kept with the cycle; the runs list has each store's poll.
+    for name in ("integrations", "waiting", "held_elsewhere"):
+        del report[name]
+    return report | {"interval_seconds": row["interval_seconds"]}

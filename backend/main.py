@@ -1,0 +1,120 @@
+"""The web app: settings, database, loops, routers. `uvicorn backend.main:app`, or `uvicorn main:app` from backend/."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+# Started from inside backend/, this file is the module `main` and the project's root is not on the path. Everything
+# is imported as backend.*, from here on this module too, so that no module is ever loaded twice.
+if __name__ == "main":
+    ROOT = Path(__file__).resolve().parent.parent
+    sys.path[:] = [str(ROOT), *(entry for entry in sys.path if Path(entry).resolve() != ROOT / "backend")]
+    sys.modules["backend.main"] = sys.modules[__name__]
+
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+from pydantic import ValidationError
+
+from backend.config import Settings
+from backend.crypto import load_master_key
+from backend.db import prepare_database
+from backend.errors import SetupProblem
+from backend.logs import set_up_logs
+from backend.routers import (
+    agents,
+    carts,
+    companies,
+    cycles,
+    deliveries,
+    destinations,
+    health,
+    integrations,
+    pages,
+    polling,
+    quarantine,
+    reference,
+)
+from backend.routers.deps import SignIn
+from backend.routers.edge import BodyGuard, Edge
+from backend.routers.problems import add_handlers
+from backend.services.wiring import build_services
+from backend.worker import Worker
+
+ROUTERS = (polling, companies, agents, integrations, destinations, carts, deliveries, cycles, quarantine, health, pages)
+STATIC = Path(__file__).resolve().parent / "static"
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Return the web app. Raises `SetupProblem` when the installation cannot be served as it is set up."""
+    settings = settings or load_settings()
+    refuse_production(settings)
+    app = FastAPI(
+        title="Abandoned cart recovery",
+        version="1.0",
+        description=reference.DESCRIPTION,
+        openapi_tags=reference.TAGS,
+        lifespan=_lifespan(settings),
+        docs_url=None,  # FastAPI's own page loads its scripts from the internet; ours is in routers/reference.py
+        redoc_url=None,
+    )
+    add_handlers(app)
+    for module in (*ROUTERS, reference):
+        app.include_router(module.router)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    reference.document_problems(app)
+    # Added last, asked first: headers and faults, then who it is, then what was sent.
+    app.add_middleware(BodyGuard)
+    app.add_middleware(SignIn, is_development=settings.env == "development")
+    app.add_middleware(Edge)
+    return app
+
+
+def load_settings() -> Settings:
+    """Return the settings of this process. Raises `SetupProblem` that names the variable and what is wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = (f"{'.'.join(map(str, fault['loc'])).upper()} {fault['msg']}".strip() for fault in error.errors())
+        raise SetupProblem("; ".join(faults)) from None
+
+
+def refuse_production(settings: Settings) -> None:
+    """Production needs its secrets, and callers that can prove who they are. Raises `SetupProblem`."""
+    if settings.env != "production":
+        return
+    load_master_key(settings)
+    raise SetupProblem("ENV=production needs API keys, and none can exist yet: use ENV=development on this machine")
+
+
+def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        set_up_logs(settings)
+        async with AsyncExitStack() as stack:
+            await prepare_database(settings)
+            app.state.services = await build_services(settings)
+            stack.push_async_callback(app.state.services.aclose)
+            if settings.run_loops:
+                await stack.enter_async_context(Worker(app.state.services).running())
+            yield
+
+    return lifespan
+
+
+def __getattr__(name: str) -> FastAPI:
+    """Make `app` when a server asks for it, so that importing `create_app` reads no settings.
+
+    An installation that cannot be served ends the process with one line and exit code 2.
+    """
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        made = create_app()
+    except SetupProblem as problem:
+        sys.stderr.write(f"error: {problem}\n")
+        raise SystemExit(2) from None
+    globals()["app"] = made
+    return made

@@ -1,0 +1,206 @@
+"""Start, stop and look at polling, and run one cycle by hand."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+
+from backend.routers.deps import Using
+from backend.routers.problems import problems
+from backend.routers.schemas import Answer
+
+router = APIRouter(prefix="/polling", tags=["polling"])
+
+Interval = Annotated[
+    int | None,
+    Query(ge=5, le=86_400, description="Seconds between two beats. Left out: as it was.", examples=[30]),
+]
+
+
+class Wanted(Answer):
+    """The wanted state after a start or a stop."""
+
+    running: bool = Field(examples=[True])
+    interval_seconds: int = Field(examples=[30])
+    changed: bool = Field(description="Whether this call changed anything.", examples=[True])
+
+
+class Timings(Answer):
+    """Milliseconds per stage, summed over stores; `total` is the cycle from start to end, null while it runs."""
+
+    total: int | None = Field(examples=[640])
+    poll: int = Field(examples=[410])
+    fetch: int = Field(examples=[300])
+    save: int = Field(examples=[80])
+    deliver: int = Field(examples=[120])
+
+
+class CycleSums(Answer):
+    """What one cycle came to, over all companies."""
+
+    cycle_id: str = Field(examples=["beat_30_848966400"])
+    kind: str = Field(description="beat, test_once or once.", examples=["beat"])
+    started_at: str = Field(examples=["2026-01-05T10:30:00.000Z"])
+    finished_at: str | None = Field(examples=["2026-01-05T10:30:00.640Z"])
+    agents_found: int = Field(examples=[3])
+    pages: int = Field(examples=[3])
+    carts_seen: int = Field(examples=[9])
+    carts_new: int = Field(examples=[3])
+    carts_changed: int = Field(examples=[1])
+    carts_abandoned: int = Field(examples=[3])
+    carts_excluded: int = Field(examples=[0])
+    records_quarantined: int = Field(examples=[0])
+    deliveries_made: int = Field(examples=[1])
+    deliveries_succeeded: int = Field(examples=[1])
+    deliveries_failed: int = Field(examples=[0])
+    polls_succeeded: int = Field(examples=[3])
+    polls_failed: int = Field(examples=[0])
+    integrations_polled: int = Field(examples=[3])
+    platforms_processed: list[str] = Field(examples=[["shopify"]])
+    delivery_success_rate: float | None = Field(description="Null when nothing was attempted.", examples=[1.0])
+    total_recovery_value: dict[str, float] = Field(
+        description="Value of the carts handed off, per currency; never summed across.", examples=[{"USD": 459.97}]
+    )
+    timings_ms: Timings
+    ok: bool = Field(description="No poll and no delivery failed.", examples=[True])
+
+
+class StorePoll(Answer):
+    """One store's poll in a one-off run."""
+
+    integration_id: str
+    company: str
+    agent: str
+    name: str
+    platform: str
+    is_mock: bool
+    outcome: str = Field(description="ok, later, ours, fix_credentials, lease_lost or bug.", examples=["ok"])
+    carts_seen: int
+    carts_new: int
+    carts_changed: int
+    error_code: str | None
+    error: str | None
+    remedy: str | None
+    elapsed_ms: int
+
+
+class WaitingStore(Answer):
+    """A store that was not polled, and until when."""
+
+    integration_id: str
+    name: str
+    until: str | None
+    why: str | None
+
+
+class HeldStore(Answer):
+    """A store that another worker is polling right now."""
+
+    integration_id: str
+    name: str
+
+
+class CycleReport(CycleSums):
+    """The whole report of a cycle. The lists are filled for one-off runs only."""
+
+    integrations: list[StorePoll]
+    waiting: list[WaitingStore]
+    held_elsewhere: list[HeldStore]
+
+
+class WorkerState(Answer):
+    """A process that lives, or lived a moment ago."""
+
+    id: str
+    host: str
+    pid: int
+    role: str
+    runs_loops: bool
+    started_at: str
+    seen_at: str
+    alive: bool
+
+
+class StoreState(Answer):
+    """How current what we know of a store is."""
+
+    company_id: str
+    company: str
+    agent: str
+    integration_id: str
+    name: str
+    platform: str
+    is_mock: bool
+    status: str
+    state_in_words: str = Field(examples=["Up to date: read up to 62 s ago."])
+    watermark: str | None = Field(description="Everything the store changed before this was read.")
+    watermark_age_seconds: int | None
+    objective_seconds: int = Field(description="How old the watermark may be.")
+    is_behind: bool
+    next_poll_at: str | None
+    last_success_at: str | None
+    last_error: str | None
+    remedy: str | None
+    polls: int
+    empty_polls: int
+
+
+class DeliveryTotals(Answer):
+    """How many deliveries are in each state, and how long the oldest due one has waited."""
+
+    pending: int
+    delivered: int
+    dead: int
+    superseded: int
+    oldest_due_seconds: int
+
+
+class PollingState(Answer):
+    """Everything about polling at this moment."""
+
+    running: bool
+    interval_seconds: int
+    last_beat_at: str | None
+    next_beat_at: str | None
+    last_cycle: CycleReport | None
+    totals: dict[str, int] = Field(description="Sums over the cycles that are kept (30 days).")
+    workers: list[WorkerState]
+    loops_here: bool = Field(description="Whether this process runs the background loops.")
+    loops_note: str
+    integrations: list[StoreState]
+    deliveries: DeliveryTotals
+
+
+@router.post("/start", summary="Start polling", response_model=Wanted, responses=problems(422))
+@router.post(
+    "/start-abandoned-cart", summary="Start polling (same as /start)", response_model=Wanted, responses=problems(422)
+)
+async def start(services: Using, interval: Interval = None) -> dict[str, Any]:
+    """Want polling to run, and change the interval if one is given. Starting twice does no harm.
+
+    The wanted state is kept in the database, so that every worker follows it and a restart keeps it.
+    """
+    return await services.poller.start(interval)
+
+
+@router.post("/stop", summary="Stop polling", response_model=Wanted, responses=problems())
+async def stop(services: Using) -> dict[str, Any]:
+    """Want polling to stop. A cycle in flight ends by itself; stopping twice does no harm."""
+    return await services.poller.stop()
+
+
+@router.get("/status", summary="Look at polling", response_model=PollingState, responses=problems())
+async def status(services: Using) -> dict[str, Any]:
+    """Say what runs, what the last cycle came to, and how current each store's data is against its objective."""
+    return await services.poller.status()
+
+
+@router.post("/abandoned-cart/test-once", summary="Run one cycle now", response_model=CycleReport, responses=problems())
+async def test_once(services: Using) -> dict[str, Any]:
+    """Poll every store that may be polled, mark abandonments, attempt each due delivery once, and report.
+
+    The background loop and its state stay as they were.
+    """
+    return await services.poller.run_once("test_once")

@@ -1,0 +1,213 @@
+"""Every refusal as a problem document (RFC 9457): what is wrong, where, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from backend.domain.ids import new_id
+from backend.errors import (
+    BadInput,
+    Conflict,
+    LeaseLost,
+    NotAllowed,
+    NotFound,
+    NotSignedIn,
+    OutboundError,
+    PlatformError,
+    ServiceError,
+    SetupProblem,
+    TryLater,
+)
+
+MEDIA_TYPE = "application/problem+json"
+ERRORS_SHOWN = 20
+TEXT_SHOWN = 200  # characters of anything that came from the caller
+
+# The first class in an error's ancestry that is listed here decides.
+STATUSES: Mapping[type[Exception], int] = {
+    BadInput: 422,
+    NotFound: 404,
+    Conflict: 409,
+    LeaseLost: 409,
+    NotSignedIn: 401,
+    NotAllowed: 403,
+    SetupProblem: 503,
+    PlatformError: 502,
+    OutboundError: 502,
+}
+TITLES: Mapping[str, str] = {
+    "bad_input": "The request cannot be carried out as it stands",
+    "bad_json": "The body is not JSON",
+    "body_too_large": "The body is too large",
+    "conflict": "It clashes with what is already there",
+    "lease_lost": "Somebody else is changing this right now",
+    "method_not_allowed": "This address does not take this method",
+    "not_allowed": "You may not do this",
+    "not_found": "There is no such thing",
+    "not_signed_in": "Say who you are",
+    "our_bug": "This is our fault",
+    "setup_problem": "The installation is not set up for this",
+    "store_refused": "The store did not answer as it should",
+    "wrong_media_type": "The body is of the wrong kind",
+}
+REMEDIES = {
+    "missing": "add the field",
+    "extra_forbidden": "remove the field, or check its spelling",
+    "json_invalid": "send well-formed JSON",
+}
+
+
+class Fault(BaseModel):
+    """One thing wrong with a request."""
+
+    place: str = Field(description="Where it is: `body.name`, `query.limit`, `path.company_id`.")
+    message: str
+    remedy: str = Field(description="What to do about it; empty where the message says it all.")
+
+
+class Problem(BaseModel):
+    """An RFC 9457 problem document. `type` points to its entry in the reference."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "type": "/docs#problem-not_found",
+                "title": TITLES["not_found"],
+                "status": 404,
+                "detail": "there is no company c0ffee",
+                "field": None,
+                "remedy": "check the id in the address",
+            }
+        }
+    )
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    field: str | None = Field(None, description="The field to change, where there is one.")
+    remedy: str | None = Field(None, description="What to do about it.")
+    errors: list[Fault] = Field(default_factory=list, description="Each thing wrong with the request.")
+    id: str | None = Field(None, description="Of a fault of ours: the id under which the log tells more.")
+
+
+def problem(status: int, code: str, detail: str, **more: Any) -> Response:
+    """Return a problem document; `more` are its further members, left out when empty.
+
+    Written as pure ASCII: text that came from the caller may hold lone surrogates, which UTF-8 cannot.
+    """
+    headers = more.pop("headers", None)
+    members = {"type": f"/docs#problem-{code}", "title": TITLES[code], "status": status, "detail": detail}
+    content = json.dumps(members | {name: value for name, value in more.items() if value})
+    return Response(content, status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def of_error(error: ServiceError) -> Response:
+    """Return the problem document of an error that was raised on purpose; ours for one the table does not know."""
+    status = next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)
+    if status == 500:
+        return our_bug(error, "")
+    code = error.code if error.code in TITLES else "store_refused"
+    retry = error.retry_after if isinstance(error, TryLater) else None
+    return problem(
+        status,
+        code,
+        str(error) or TITLES[code],
+        field=getattr(error, "field", "")[:TEXT_SHOWN],
+        remedy=getattr(error, "remedy", "") or _default_remedy(status),
+        headers={"Retry-After": str(max(1, round(retry.total_seconds())))} if retry else None,
+    )
+
+
+def _default_remedy(status: int) -> str:
+    return {404: "check the ids in the address", 409: "read it again, then repeat the change"}.get(status, "")
+
+
+def our_bug(error: BaseException, path: str) -> Response:
+    """Log an error that nobody expected, with its trace, and return a document that names only the log's id."""
+    fault = new_id()
+    structlog.get_logger().error("request.failed", fault_id=fault, path=path[:TEXT_SHOWN], exc_info=error)
+    return problem(
+        500, "our_bug", "something went wrong on our side", id=fault, remedy="look for this id in the service's log"
+    )
+
+
+def of_faults(faults: Sequence[Mapping[str, Any]]) -> Response:
+    """Return the problem document of a request that did not pass its validation."""
+    if any(fault["type"] == "json_invalid" for fault in faults):
+        context = faults[0].get("ctx", {}).get("error", "")
+        return problem(400, "bad_json", f"the body cannot be read: {context}", remedy=REMEDIES["json_invalid"])
+    errors = [_fault(fault) for fault in faults[:ERRORS_SHOWN]]
+    first = errors[0]
+    return problem(
+        422,
+        "bad_input",
+        f"{first['place']}: {first['message']}",
+        field=first["place"],
+        remedy=first["remedy"],
+        errors=errors,
+    )
+
+
+def _fault(fault: Mapping[str, Any]) -> dict[str, str]:
+    place = ".".join(str(part) for part in fault["loc"])[:TEXT_SHOWN]
+    message = str(fault["msg"]).removeprefix("Value error, ")[:TEXT_SHOWN]
+    return {"place": place, "message": message, "remedy": REMEDIES.get(fault["type"], "")}
+
+
+def of_http(error: HTTPException) -> Response:
+    """Return the problem document of what the framework refused."""
+    headers = dict(error.headers or {})
+    if error.status_code == 404:
+        return problem(404, "not_found", "there is nothing at this address", remedy="see /docs for what there is")
+    if error.status_code == 405:
+        allowed = headers.get("Allow", "")
+        return problem(405, "method_not_allowed", f"this address takes {allowed or 'other methods'}", headers=headers)
+    if error.status_code < 500:
+        detail = str(error.detail or HTTPStatus(error.status_code).phrase)
+        return problem(error.status_code, "bad_json" if error.status_code == 400 else "bad_input", detail)
+    return our_bug(error, "")
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Answer every error of the application with a problem document."""
+
+    async def service_error(_request: Request, error: Exception) -> Response:
+        return of_error(error) if isinstance(error, ServiceError) else our_bug(error, "")
+
+    async def faults(_request: Request, error: Exception) -> Response:
+        return of_faults(error.errors()) if isinstance(error, RequestValidationError) else our_bug(error, "")
+
+    async def http_error(_request: Request, error: Exception) -> Response:
+        return of_http(error) if isinstance(error, HTTPException) else our_bug(error, "")
+
+    app.add_exception_handler(ServiceError, service_error)
+    app.add_exception_handler(RequestValidationError, faults)
+    app.add_exception_handler(HTTPException, http_error)
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the documentation of a route's refusals, for its `responses`."""
+    said = {
+        401: "The caller is not signed in.",
+        404: "There is no such thing in this company.",
+        409: "It clashes with what is already there.",
+        413: "The body is larger than 1 MiB.",
+        422: "A field is missing, unknown or out of range; the document names it.",
+        502: "The store or partner did not answer as it should.",
+    }
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {
+        status: {"description": said[status], "content": {MEDIA_TYPE: {"schema": schema}}}
+        for status in (401, *statuses)
+    }

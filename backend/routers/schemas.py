@@ -1,0 +1,66 @@
+"""What request bodies share, a first look that refuses what no database can hold, and what answers share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+DEEPEST, LARGEST = 12, 2**63 - 1
+
+
+def _values(value: object, depth: int = 0) -> Iterator[object]:
+    """Yield every key and value of a JSON value. Raises `ValueError` when it is nested too deeply."""
+    if depth > DEEPEST:
+        raise ValueError(f"nested deeper than {DEEPEST} levels")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from _values(inner, depth + 1)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _values(inner, depth + 1)
+    else:
+        yield value
+
+
+def storable(value: Any) -> Any:
+    """Return a JSON value as it is. Raises `ValueError` for text and numbers that cannot be stored as they are."""
+    for inner in _values(value):
+        if isinstance(inner, str):
+            if "\0" in inner:
+                raise ValueError("text may not hold a NUL character")
+            if any("\ud800" <= character <= "\udfff" for character in inner):
+                raise ValueError("text may not hold half a surrogate pair")
+        elif isinstance(inner, int | float) and not -LARGEST <= inner <= LARGEST:  # NaN too: it compares as false
+            raise ValueError("a number is out of range")
+    return value
+
+
+class Storable(BaseModel):
+    """Base of every request body, put before the draft that a service takes."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unstorable(cls, value: Any) -> Any:
+        return storable(value)
+
+
+class Answer(BaseModel):
+    """Base of every answer, read from a service's values."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+def _in_utc(moment: datetime) -> datetime:
+    if not 1970 <= moment.year <= 9990:
+        raise ValueError("the year must be 1970 to 9990")
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+# A time without a zone is taken as UTC.
+Moment = Annotated[datetime, AfterValidator(_in_utc)]
+Minor = Annotated[int | None, Field(description="The same amount in the currency's minor unit (cents, yen, fils).")]
+Next = Annotated[str | None, Field(description="Hand it back as `after` for the next page; null on the last one.")]
