@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from urllib.parse import parse_qsl, urlsplit
 
@@ -70,8 +70,8 @@ class ContractStore:
     async def revoke(self) -> None:
         self.site.keys.clear()
 
-    async def throttle(self, seconds: int) -> None:
-        self.simulator.inject("status", status=429, headers={"Retry-After": str(seconds)})
+    async def throttle(self, seconds: float) -> None:
+        self.simulator.inject("status", status=429, headers={"Retry-After": f"{seconds:g}"})
 
     def signature_of(self, request: SeenRequest) -> str:
         """Return the OAuth signature of one request."""
@@ -85,7 +85,3 @@ class ContractStore:
         }
         credentials = {"consumer_key": key, "consumer_secret": secret}
         return Connection(company_id, f"woo{site.prefix.replace('/', '-')}", settings, credentials)
-
-    def now(self) -> datetime:
-        """Return the store's time, aware UTC."""
-        return self.simulator.now().astimezone(UTC)

@@ -13,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from backend.domain.carts import Answer, Exclusion, SeenCart, SourceStatus
-from backend.errors import FixCredentials
+from backend.errors import FixCredentials, TryLater
 from backend.platforms.registry import PLATFORMS
 from backend.platforms.woocommerce import WooCommercePlatform
 from backend.platforms.woocommerce.settings import WooCommerceSettings
@@ -479,6 +479,20 @@ async def test_a_reread_survives_statuses_the_store_does_not_know(shop: Shop) ->
     shop.site.knows_drafts = False
     order = shop.site.add()
     assert ids([await shop.platform(statuses=["pending", "nope"]).reread([str(order.id)])]) == [str(order.id)]
+
+
+async def test_a_reread_of_orders_too_large_for_one_answer_holds_them_all(shop: Shop) -> None:
+    note = {"key": "design", "value": "x" * 1_000_000}
+    wanted = [str(shop.site.add(meta=[note]).id) for _ in range(24)]
+    assert set(ids([await shop.platform().reread(wanted)])) == set(wanted)
+
+
+async def test_an_order_that_the_store_holds_back_is_not_gone(shop: Shop) -> None:
+    wanted = [str(shop.site.add().id) for _ in range(12)]
+    shop.site.ignores = frozenset({"per_page"})  # ten come, as if a plugin capped the page
+    with pytest.raises(TryLater) as caught:
+        await shop.platform().reread(wanted)
+    assert caught.value.code == "incomplete_answer"
 
 
 async def test_an_id_that_is_no_order_id_is_gone(shop: Shop) -> None:

@@ -205,7 +205,10 @@ async def test_a_byte_order_mark_before_the_json_is_read_over(shop: Shop) -> Non
 
 
 async def test_records_that_are_no_orders_are_unreadable(shop: Shop) -> None:
-    records = '[7, {"id": "x"}, {"id": 5, "date_modified_gmt": "2026-11-20T12:00:00"}, {"date_modified_gmt": null}]'
+    records = (
+        '[7, {"id": "x"}, {"id": 5, "date_modified_gmt": "2026-11-20T12:00:00"}, {"date_modified_gmt": null},'
+        ' {"id": "y", "status": "pending", "date_modified_gmt": "2026-11-20T12:00:00"}]'
+    )
     shop.simulator.inject("status", status=200, body=records)
     page = await shop.page()
     assert [(record.source_cart_id, record.reason) for record in page.unreadable] == [
@@ -213,6 +216,7 @@ async def test_records_that_are_no_orders_are_unreadable(shop: Shop) -> None:
         ("x", "bad_time"),
         ("5", "bad_shape"),
         (None, "bad_time"),
+        ("y", "no_id"),
     ]
 
 

@@ -141,11 +141,25 @@ class WooCommercePlatform:
                 walk = walk.smaller()
 
     async def _ask_for(self, ids: Sequence[str], statuses: Sequence[str]) -> Answer:
+        """Ask for single orders, in two halves while they are too large to fit.
+
+        Raises `TryLater` when the store holds some back: an order left out of the answer counts as gone.
+        """
         if not ids:
             return Answer([], 0, None)
-        return await self._asked(
-            lambda: {"include": ",".join(ids), "status": self._statuses(statuses), "per_page": str(MAX_REREAD)}
-        )
+        try:
+            answer = await self._asked(
+                lambda: {"include": ",".join(ids), "status": self._statuses(statuses), "per_page": str(MAX_REREAD)}
+            )
+        except TryLater as error:
+            if error.code != BodyTooLarge.code or len(ids) == 1:
+                raise
+            half = len(ids) // 2
+            first, second = await self._ask_for(ids[:half], statuses), await self._ask_for(ids[half:], statuses)
+            return Answer(first.orders + second.orders, None, first.server_time)
+        if len(answer.orders) < (answer.total or 0):
+            raise TryLater("the store answered some of the orders only", code="incomplete_answer")
+        return answer
 
     async def _asked(self, question: Callable[[], dict[str, str]]) -> Answer:
         """Ask; one status unknown to the store refuses the whole question, so ask again without it."""
