@@ -10,6 +10,7 @@ from backend.errors import BadRecord
 UNITS = Decimal(10_000)
 LIMIT = Decimal(900_000_000_000_000)  # a BIGINT of 1/10,000 units holds a little more
 NUMBERS = (str, int, float, Decimal)
+POWERS = tuple(Decimal(10) ** digits for digits in range(4))
 NO_DECIMALS = frozenset("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split())
 THREE_DECIMALS = frozenset("BHD IQD JOD KWD LYD OMR TND".split())
 
@@ -34,7 +35,13 @@ def to_decimal(value: Any) -> Decimal:
 
 def to_units(amount: Decimal) -> int:
     """Return 1/10,000 units, half to even."""
-    return int((amount * UNITS).to_integral_value(rounding=ROUND_HALF_EVEN))
+    return _whole(amount * UNITS)
+
+
+def _whole(scaled: Decimal) -> int:
+    """Round to a whole number, half to even; most amounts are whole already and skip the costly part."""
+    whole = int(scaled)
+    return whole if whole == scaled else int(scaled.to_integral_value(rounding=ROUND_HALF_EVEN))
 
 
 def from_units(units: int) -> Decimal:
@@ -53,5 +60,4 @@ def minor_digits(currency: str) -> int:
 
 def to_minor(amount: Decimal, currency: str) -> int:
     """Return the amount in the currency's minor unit (cents, yen, fils), half to even."""
-    scaled = amount.scaleb(minor_digits(currency))
-    return int(scaled.to_integral_value(rounding=ROUND_HALF_EVEN))
+    return _whole(amount * POWERS[minor_digits(currency)])

@@ -2,29 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
-from sqlalchemy import Row, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Row, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.domain.carts import Line
 from backend.domain.ids import new_id
 from backend.domain.lifecycle import CartRow, CartState
 from backend.models import abandonment_log, cart_events, cart_items, carts
+from backend.store.bulk import Bulk
 
 _COLUMNS = tuple(CartRow.__dataclass_fields__)
 _CHANGING = tuple(name for name in _COLUMNS if name not in {"id", "integration_id", "agent_id", "source_cart_id"})
+_CARTS = Bulk(carts, ("company_id", "created_at", "updated_at", *_COLUMNS))
+_CHANGES = Bulk(carts, (*_CHANGING, "updated_at", "id"))
+_LINES = Bulk(
+    cart_items,
+    (
+        "company_id",
+        "id",
+        "cart_id",
+        "position",
+        "line_id",
+        "product_id",
+        "variant_id",
+        "sku",
+        "title",
+        "variant",
+        "quantity",
+        "unit_price",
+        "line_total",
+        "image_url",
+        "url",
+    ),
+)
+_EVENTS = Bulk(
+    cart_events,
+    (
+        "company_id",
+        "id",
+        "recorded_at",
+        "cart_id",
+        "seq",
+        "type",
+        "episode",
+        "occurred_at",
+        "source",
+        "revision",
+        "data",
+        "personal_sealed",
+        "subject_key_id",
+        "cycle_id",
+    ),
+)
+_LOG = Bulk(
+    abandonment_log,
+    ("company_id", "id", "cart_id", "episode", "currency", "total", "abandoned_at", "recorded_at"),
+)
+_of_cart, _of_change = attrgetter(*_COLUMNS), attrgetter(*_CHANGING)
 _READ = select(*(carts.c[name] for name in _COLUMNS))
 _CHUNK = 500  # ids in one IN list
 
 
-@dataclass(frozen=True, slots=True)
-class EventRow:
-    """An event ready to be appended; `personal` is sealed already."""
+class EventRow(NamedTuple):
+    """An event ready to be appended, in the order of its columns; `personal_sealed` is sealed already."""
 
     cart_id: str
     seq: int
@@ -45,13 +91,6 @@ def cart_row(row: Row[Any]) -> CartRow:
     values["state"] = CartState(values["state"])
     values["coupons"] = tuple(values["coupons"])
     return CartRow(**{name: values[name] for name in _COLUMNS})
-
-
-def _values(row: CartRow, names: Iterable[str]) -> dict[str, Any]:
-    values = {name: getattr(row, name) for name in names}
-    values["coupons"] = list(row.coupons)
-    values["state"] = row.state.value
-    return values
 
 
 class CartStore:
@@ -98,22 +137,12 @@ class CartStore:
 
     async def add(self, rows: Sequence[CartRow], now: datetime) -> None:
         """Insert carts seen for the first time."""
-        if rows:
-            stamps = {"company_id": self._company, "created_at": now, "updated_at": now}
-            await self._connection.execute(insert(carts), [_values(row, _COLUMNS) | stamps for row in rows])
+        rows_of = [(self._company, now, now, *_of_cart(row)) for row in rows]
+        await _CARTS.insert(self._connection, rows_of)
 
     async def save(self, rows: Sequence[CartRow], now: datetime) -> None:
         """Update changed carts."""
-        if not rows:
-            return
-        statement = (
-            update(carts)
-            .where(carts.c.company_id == self._company, carts.c.id == bindparam("the_id"))
-            .values({name: bindparam(name) for name in (*_CHANGING, "updated_at")})
-        )
-        await self._connection.execute(
-            statement, [_values(row, _CHANGING) | {"the_id": row.id, "updated_at": now} for row in rows]
-        )
+        await _CHANGES.update(self._connection, self._company, [(*_of_change(row), now, row.id) for row in rows])
 
     async def release(self, token: str) -> None:
         """Give back the sweep's lease on whatever it still holds under `token`."""
@@ -132,12 +161,27 @@ class CartStore:
                 )
             )
         rows = [
-            _line_values(self._company, cart_id, position, line)
+            (
+                self._company,
+                new_id(),
+                cart_id,
+                position,
+                line.id,
+                line.product_id,
+                line.variant_id,
+                line.sku,
+                line.title,
+                line.variant,
+                str(line.quantity),
+                line.unit_price,
+                line.line_total,
+                line.image_url,
+                line.url,
+            )
             for cart_id, of_cart in lines.items()
             for position, line in enumerate(of_cart)
         ]
-        if rows:
-            await self._connection.execute(insert(cart_items), rows)
+        await _LINES.insert(self._connection, rows)
 
     async def lines_of(self, cart_ids: Sequence[str]) -> dict[str, tuple[Line, ...]]:
         """Return the lines of carts in their order."""
@@ -153,30 +197,16 @@ class CartStore:
 
     async def append_events(self, events: Sequence[EventRow], now: datetime) -> None:
         """Append events; their sequence numbers were taken from the carts' own counters."""
-        if events:
-            await self._connection.execute(
-                insert(cart_events), [_event_values(self._company, event, now) for event in events]
-            )
+        rows = [(self._company, new_id(), now, *event) for event in events]
+        await _EVENTS.insert(self._connection, rows)
 
     async def log_abandonments(self, rows: Sequence[CartRow], now: datetime) -> None:
         """Log each episode once; the unique rule on cart and episode holds it to that."""
-        if rows:
-            await self._connection.execute(
-                insert(abandonment_log),
-                [
-                    {
-                        "company_id": self._company,
-                        "id": new_id(),
-                        "cart_id": row.id,
-                        "episode": row.episode,
-                        "currency": row.currency,
-                        "total": row.total,
-                        "abandoned_at": row.abandoned_at,
-                        "recorded_at": now,
-                    }
-                    for row in rows
-                ],
-            )
+        logged = [
+            (self._company, new_id(), row.id, row.episode, row.currency, row.total, row.abandoned_at, now)
+            for row in rows
+        ]
+        await _LOG.insert(self._connection, logged)
 
     async def count_open(self, integration_id: str) -> int:
         """Return how many carts of a store are active or abandoned."""
@@ -186,26 +216,6 @@ class CartStore:
             carts.c.state.in_([CartState.ACTIVE.value, CartState.ABANDONED.value]),
         )
         return int((await self._connection.execute(query)).scalar_one())
-
-
-def _line_values(company_id: str, cart_id: str, position: int, line: Line) -> dict[str, Any]:
-    return {
-        "company_id": company_id,
-        "id": new_id(),
-        "cart_id": cart_id,
-        "position": position,
-        "line_id": line.id,
-        "product_id": line.product_id,
-        "variant_id": line.variant_id,
-        "sku": line.sku,
-        "title": line.title,
-        "variant": line.variant,
-        "quantity": str(line.quantity),
-        "unit_price": line.unit_price,
-        "line_total": line.line_total,
-        "image_url": line.image_url,
-        "url": line.url,
-    }
 
 
 def _line(row: Row[Any]) -> Line:
@@ -222,22 +232,3 @@ def _line(row: Row[Any]) -> Line:
         image_url=row.image_url,
         url=row.url,
     )
-
-
-def _event_values(company_id: str, event: EventRow, now: datetime) -> dict[str, Any]:
-    return {
-        "company_id": company_id,
-        "id": new_id(),
-        "cart_id": event.cart_id,
-        "seq": event.seq,
-        "type": event.type,
-        "episode": event.episode,
-        "occurred_at": event.occurred_at,
-        "recorded_at": now,
-        "source": event.source,
-        "revision": event.revision,
-        "data": event.data,
-        "personal_sealed": event.personal_sealed,
-        "subject_key_id": event.subject_key_id,
-        "cycle_id": event.cycle_id,
-    }

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Row, bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.domain.carts import Answer, Consent, Shopper
 from backend.models import customers, data_keys, subject_keys
+from backend.store.bulk import Bulk
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +26,33 @@ class CustomerRow:
     is_erased: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SubjectKeyRow:
-    """A wrapped key of one cart; `wrapped` is None once destroyed."""
+class SubjectKeyRow(NamedTuple):
+    """A wrapped key of one cart, in the order of its columns; `wrapped` is None once destroyed."""
 
     id: str
     cart_id: str
     customer_id: str | None
     data_key_version: int
     wrapped: bytes | None
+
+
+_PERSON = (
+    "external_id",
+    "email",
+    "phone",
+    "first_name",
+    "last_name",
+    "locale",
+    "country",
+    "is_guest",
+    "consent_email",
+    "consent_sms",
+    "consent_source",
+    "consent_at",
+)
+_NEW = Bulk(customers, ("company_id", "integration_id", "created_at", "updated_at", "id", "identity", *_PERSON))
+_CHANGED = Bulk(customers, (*_PERSON, "updated_at", "id"))
+_KEYS = Bulk(subject_keys, ("company_id", "created_at", "id", "cart_id", "customer_id", "data_key_version", "wrapped"))
 
 
 class CustomerStore:
@@ -59,25 +78,12 @@ class CustomerStore:
 
     async def add(self, integration_id: str, rows: Sequence[CustomerRow], now: datetime) -> None:
         """Insert people seen for the first time."""
-        if not rows:
-            return
-        fixed = {"company_id": self._company, "integration_id": integration_id, "created_at": now, "updated_at": now}
-        values = [{"id": row.id, "identity": row.identity, **_person(row), **fixed} for row in rows]
-        await self._connection.execute(insert(customers), values)
+        fixed = (self._company, integration_id, now, now)
+        await _NEW.insert(self._connection, [(*fixed, row.id, row.identity, *_person(row)) for row in rows])
 
     async def save(self, rows: Sequence[CustomerRow], now: datetime) -> None:
         """Update what is known of people."""
-        if not rows:
-            return
-        names = tuple(_person(rows[0]))
-        statement = (
-            update(customers)
-            .where(customers.c.company_id == self._company, customers.c.id == bindparam("the_id"))
-            .values({name: bindparam(name) for name in (*names, "updated_at")})
-        )
-        await self._connection.execute(
-            statement, [_person(row) | {"the_id": row.id, "updated_at": now} for row in rows]
-        )
+        await _CHANGED.update(self._connection, self._company, [(*_person(row), now, row.id) for row in rows])
 
 
 class KeyStore:
@@ -120,22 +126,7 @@ class KeyStore:
 
     async def add_subject_keys(self, rows: Sequence[SubjectKeyRow], now: datetime) -> None:
         """Insert subject keys."""
-        if rows:
-            await self._connection.execute(
-                insert(subject_keys),
-                [
-                    {
-                        "company_id": self._company,
-                        "id": row.id,
-                        "cart_id": row.cart_id,
-                        "customer_id": row.customer_id,
-                        "data_key_version": row.data_key_version,
-                        "wrapped": row.wrapped,
-                        "created_at": now,
-                    }
-                    for row in rows
-                ],
-            )
+        await _KEYS.insert(self._connection, [(self._company, now, *row) for row in rows])
 
     async def link(self, cart_to_customer: dict[str, str]) -> None:
         """Note whose keys these are, so that erasing a person destroys all of them."""
@@ -152,22 +143,23 @@ class KeyStore:
         )
 
 
-def _person(row: CustomerRow) -> dict[str, Any]:
+def _person(row: CustomerRow) -> tuple[Any, ...]:
+    """Return the values of `_PERSON`."""
     shopper, consent = row.shopper, row.consent
-    return {
-        "external_id": shopper.id,
-        "email": shopper.email,
-        "phone": shopper.phone,
-        "first_name": shopper.first_name,
-        "last_name": shopper.last_name,
-        "locale": shopper.locale,
-        "country": shopper.country,
-        "is_guest": shopper.is_guest,
-        "consent_email": consent.email.value,
-        "consent_sms": consent.sms.value,
-        "consent_source": consent.source,
-        "consent_at": consent.at,
-    }
+    return (
+        shopper.id,
+        shopper.email,
+        shopper.phone,
+        shopper.first_name,
+        shopper.last_name,
+        shopper.locale,
+        shopper.country,
+        shopper.is_guest,
+        consent.email.value,
+        consent.sms.value,
+        consent.source,
+        consent.at,
+    )
 
 
 def _customer(row: Row[Any]) -> CustomerRow:

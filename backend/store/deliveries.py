@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.domain.gate import Decision
 from backend.domain.work import Target
 from backend.models import deliveries, delivery_carts, destinations
+from backend.store.bulk import Bulk
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +31,8 @@ class CartDecision:
     decision: Decision
 
 
-@dataclass(frozen=True, slots=True)
-class NewDelivery:
-    """A delivery to be stored."""
+class NewDelivery(NamedTuple):
+    """A delivery to be stored, in the order of its columns."""
 
     id: str
     destination_id: str
@@ -58,6 +58,44 @@ class HeldCart:
     episode: int
     event_type: str
     event_id: str
+
+
+_NEW = Bulk(
+    deliveries,
+    (
+        "company_id",
+        "created_at",
+        "state",
+        "id",
+        "destination_id",
+        "agent_id",
+        "integration_id",
+        "type",
+        "webhook_id",
+        "body",
+        "cart_count",
+        "next_attempt_at",
+        "cycle_id",
+        "attempts",
+        "first_attempt_at",
+    ),
+)
+_VERDICT = ("delivery_id", "verdict", "rule", "trace", "decided_at")
+_DECIDED = Bulk(
+    delivery_carts,
+    (
+        "company_id",
+        "id",
+        "destination_id",
+        "cart_id",
+        "episode",
+        "event_type",
+        "revision",
+        "event_id",
+        *_VERDICT,
+    ),
+)
+_REDECIDED = Bulk(delivery_carts, (*_VERDICT, "id"))
 
 
 class DeliveryStore:
@@ -92,42 +130,29 @@ class DeliveryStore:
 
     async def add(self, rows: Sequence[NewDelivery], now: datetime) -> None:
         """Insert deliveries."""
-        if rows:
-            values = [_delivery_values(self._company, row, now) for row in rows]
-            await self._connection.execute(insert(deliveries), values)
+        await _NEW.insert(self._connection, [(self._company, now, "pending", *row) for row in rows])
 
     async def add_decisions(self, rows: Sequence[CartDecision], now: datetime) -> None:
         """Insert first decisions; the unique rule keeps one per destination, cart, episode and type."""
-        if rows:
-            await self._connection.execute(
-                insert(delivery_carts),
-                [
-                    {
-                        "company_id": self._company,
-                        "id": row.id,
-                        "destination_id": row.destination_id,
-                        "cart_id": row.cart_id,
-                        "episode": row.episode,
-                        "event_type": row.event_type,
-                        "revision": row.revision,
-                        "event_id": row.event_id,
-                        **_verdict(row, now),
-                    }
-                    for row in rows
-                ],
+        values = [
+            (
+                self._company,
+                row.id,
+                row.destination_id,
+                row.cart_id,
+                row.episode,
+                row.event_type,
+                row.revision,
+                row.event_id,
+                *_verdict(row, now),
             )
+            for row in rows
+        ]
+        await _DECIDED.insert(self._connection, values)
 
     async def save_decisions(self, rows: Sequence[CartDecision], now: datetime) -> None:
         """Update later decisions on rows that are there."""
-        if not rows:
-            return
-        names = tuple(_verdict(rows[0], now))
-        statement = (
-            update(delivery_carts)
-            .where(delivery_carts.c.company_id == self._company, delivery_carts.c.id == bindparam("the_id"))
-            .values({name: bindparam(name) for name in names})
-        )
-        await self._connection.execute(statement, [{"the_id": row.id, **_verdict(row, now)} for row in rows])
+        await _REDECIDED.update(self._connection, self._company, [(*_verdict(row, now), row.id) for row in rows])
 
     async def held_carts(self, delivery_ids: Sequence[str]) -> list[HeldCart]:
         """Return the carts in these deliveries."""
@@ -186,31 +211,6 @@ class DeliveryStore:
         return {row[0]: row[1] for row in await self._connection.execute(query)}
 
 
-def _verdict(row: CartDecision, now: datetime) -> dict[str, Any]:
-    return {
-        "delivery_id": row.delivery_id,
-        "verdict": row.decision.verdict.value,
-        "rule": row.decision.rule,
-        "trace": row.decision.trace,
-        "decided_at": now,
-    }
-
-
-def _delivery_values(company_id: str, row: NewDelivery, now: datetime) -> dict[str, Any]:
-    return {
-        "company_id": company_id,
-        "id": row.id,
-        "destination_id": row.destination_id,
-        "agent_id": row.agent_id,
-        "integration_id": row.integration_id,
-        "type": row.type,
-        "webhook_id": row.webhook_id,
-        "state": "pending",
-        "body": row.body,
-        "cart_count": row.cart_count,
-        "attempts": row.attempts,
-        "first_attempt_at": row.first_attempt_at,
-        "next_attempt_at": row.next_attempt_at,
-        "cycle_id": row.cycle_id,
-        "created_at": now,
-    }
+def _verdict(row: CartDecision, now: datetime) -> tuple[Any, ...]:
+    """Return the values of `_VERDICT`."""
+    return (row.delivery_id, row.decision.verdict.value, row.decision.rule, row.decision.trace, now)

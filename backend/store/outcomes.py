@@ -7,11 +7,45 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, bindparam, exists, insert, select, update
+from sqlalchemy import and_, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.domain.ids import new_id
 from backend.models import carts, deliveries, delivery_attempts, delivery_carts, destinations
+from backend.store.bulk import Bulk
+
+_ATTEMPTS = Bulk(
+    delivery_attempts,
+    (
+        "company_id",
+        "id",
+        "worker_id",
+        "delivery_id",
+        "number",
+        "started_at",
+        "elapsed_ms",
+        "outcome",
+        "status",
+        "error",
+        "answer",
+        "next_attempt_at",
+    ),
+)
+_SETTLED = Bulk(
+    deliveries,
+    (
+        "state",
+        "attempts",
+        "next_attempt_at",
+        "last_outcome",
+        "last_status",
+        "last_error",
+        "finished_at",
+        "lease_token",
+        "lease_expires_at",
+        "id",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +94,9 @@ class OutcomeStore:
 
     async def settle(self, results: Sequence[Settled], worker_id: str, now: datetime) -> None:
         """Store attempts and each delivery's state, and give the leases back."""
-        if not results:
-            return
-        await self._connection.execute(
-            insert(delivery_attempts), [_attempt(self._company, result, worker_id) for result in results]
-        )
-        statement = (
-            update(deliveries)
-            .where(deliveries.c.company_id == self._company, deliveries.c.id == bindparam("the_id"))
-            .values({name: bindparam(name) for name in _delivery(results[0], now)})
-        )
-        await self._connection.execute(
-            statement, [{"the_id": result.delivery_id, **_delivery(result, now)} for result in results]
-        )
+        attempts = [_attempt(self._company, result, worker_id) for result in results]
+        await _ATTEMPTS.insert(self._connection, attempts)
+        await _SETTLED.update(self._connection, self._company, [_delivery(result, now) for result in results])
         await self._note_contact([result.delivery_id for result in results if result.is_success], now)
 
     async def _note_contact(self, delivery_ids: Sequence[str], now: datetime) -> None:
@@ -122,32 +146,24 @@ class OutcomeStore:
         )
 
 
-def _attempt(company_id: str, result: Settled, worker_id: str) -> dict[str, Any]:
-    return {
-        "company_id": company_id,
-        "id": new_id(),
-        "delivery_id": result.delivery_id,
-        "number": result.attempts,
-        "started_at": result.started_at,
-        "elapsed_ms": result.elapsed_ms,
-        "outcome": result.outcome,
-        "status": result.status,
-        "error": result.error,
-        "answer": result.answer,
-        "worker_id": worker_id,
-        "next_attempt_at": result.next_attempt_at,
-    }
+def _attempt(company_id: str, result: Settled, worker_id: str) -> tuple[Any, ...]:
+    return (
+        company_id,
+        new_id(),
+        worker_id,
+        result.delivery_id,
+        result.attempts,
+        result.started_at,
+        result.elapsed_ms,
+        result.outcome,
+        result.status,
+        result.error,
+        result.answer,
+        result.next_attempt_at,
+    )
 
 
-def _delivery(result: Settled, now: datetime) -> dict[str, Any]:
-    return {
-        "state": result.state,
-        "attempts": result.attempts,
-        "next_attempt_at": result.next_attempt_at,
-        "last_outcome": result.outcome,
-        "last_status": result.status,
-        "last_error": result.error,
-        "finished_at": None if result.state == "pending" else now,
-        "lease_token": None,
-        "lease_expires_at": None,
-    }
+def _delivery(result: Settled, now: datetime) -> tuple[Any, ...]:
+    finished_at = None if result.state == "pending" else now
+    last = (result.outcome, result.status, result.error)
+    return (result.state, result.attempts, result.next_attempt_at, *last, finished_at, None, None, result.delivery_id)

@@ -1,0 +1,38 @@
+"""CPU, wall time and memory of this process from a starting point on."""
+
+from __future__ import annotations
+
+import resource
+import time
+from pathlib import Path
+
+
+def resident_mb() -> float:
+    """Return the present resident memory in MB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1e6
+
+
+def peak_mb() -> float:
+    """Return the highest resident memory so far in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+class Meter:
+    """Starts when made; `read` gives what happened since."""
+
+    def __init__(self) -> None:
+        self.base_mb = resident_mb()
+        self._cpu = time.process_time()
+        self._thread = time.thread_time()
+        self._wall = time.perf_counter()
+
+    def read(self) -> dict[str, float]:
+        """Return CPU seconds, wall seconds, and MB at the peak above the starting point."""
+        return {
+            "cpu": time.process_time() - self._cpu,
+            "loop_cpu": time.thread_time() - self._thread,
+            "wall": time.perf_counter() - self._wall,
+            "base_mb": self.base_mb,
+            "above_base_mb": peak_mb() - self.base_mb,
+        }

@@ -1,0 +1,50 @@
+"""The simulated store and partner that benchmarks run against, as processes of their own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@contextmanager
+def server(*arguments: str) -> Iterator[str]:
+    """Run `python -m simulator ...` while the block lasts; yields its base URL."""
+    process = subprocess.Popen(  # noqa: S603  our own program
+        [sys.executable, "-m", "simulator", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        line = process.stdout.readline() if process.stdout else ""
+        if not line.startswith("listening "):
+            raise RuntimeError(f"the simulator did not start: {line!r}")
+        yield line.split()[1]
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def call(url: str, body: object | None = None) -> Any:
+    """GET, or POST a JSON body, and return the JSON answer."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})  # noqa: S310  loopback only
+    with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310
+        text = answer.read()
+    return json.loads(text) if text else None
+
+
+def contender(module: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Run one contender to its end in a process of its own; return the figures it prints."""
+    done = subprocess.run(  # noqa: S603  our own program
+        [sys.executable, "-m", module, json.dumps(arguments)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"{module} failed:\n{done.stderr[-2000:]}")
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return figures
