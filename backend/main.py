@@ -98,7 +98,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
             app.state.services = await build_services(settings)
             stack.push_async_callback(app.state.services.aclose)
             if settings.run_loops:
-                await stack.enter_async_context(Worker(app.state.services).running())
+                await stack.enter_async_context(Worker(app.state.services, role="web").running())
             yield
 
     return lifespan

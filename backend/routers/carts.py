@@ -141,7 +141,7 @@ class CartList(Answer):
     next: Next
 
 
-def cart_filter(  # noqa: PLR0913, PLR0917  FastAPI reads query parameters from a signature
+def cart_filter(
     state: CartState | None = None,
     integration_id: Annotated[str | None, Query(max_length=80, pattern=ID)] = None,
     min_date: Annotated[Moment | None, Query(description="Last activity at or after this.")] = None,

@@ -24,7 +24,7 @@ from backend.store.listings import CartFilter, DeliveryFilter
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
-CYCLES_SHOWN, DELIVERIES_SHOWN = 40, 12
+CYCLES_SHOWN, DELIVERIES_SHOWN = 40, 8
 SAID = {
     "started": ("good", "Polling is wanted. Every worker follows within a second or two."),
     "kept": ("calm", "Polling was running like that already."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from fastapi import APIRouter, FastAPI, Request
@@ -39,7 +39,7 @@ Spec = Mapping[str, Any]
 
 def document_problems(app: FastAPI) -> None:
     """Add the problem document, which no route returns by itself, to the OpenAPI document's schemas."""
-    make = cast("Callable[[], dict[str, Any]]", app.openapi)
+    make = app.openapi
 
     def openapi() -> dict[str, Any]:
         spec = make()
@@ -113,7 +113,7 @@ def _fields(spec: Spec, schema: Spec) -> list[dict[str, Any]]:
     whole = _resolved(spec, schema)
     required = whole.get("required", [])
     return [
-        {"name": name, "type": kind_of(spec, field), "required": name in required,
+        {"name": name, "place": "", "type": kind_of(spec, field), "required": name in required,
          "description": field.get("description") or _resolved(spec, field).get("description", "")}
         for name, field in whole.get("properties", {}).items()
     ]  # fmt: skip
@@ -175,7 +175,7 @@ def _made_example(spec: Spec, plain: Spec, depth: int) -> Any:
         return [example_of(spec, plain.get("items", {}), depth + 1)] if depth < 3 else []
     if "properties" in plain:
         return {name: example_of(spec, field, depth + 1) for name, field in plain["properties"].items()}
-    simple = {"integer": 0, "number": 0.0, "boolean": False, "null": None, "object": {}}
+    simple: dict[str, Any] = {"integer": 0, "number": 0.0, "boolean": False, "null": None, "object": {}}
     if plain.get("format") == "date-time":
         return "2026-01-05T10:30:00Z"
     return simple.get(str(plain.get("type")), "…")

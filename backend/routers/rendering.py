@@ -120,6 +120,6 @@ def _environment() -> Environment:
 _TEMPLATES = _environment()
 
 
-def page(template: str, status: int = 200, **context: Any) -> HTMLResponse:
-    """Return a template as an HTML answer."""
-    return HTMLResponse(_TEMPLATES.get_template(template).render(context), status_code=status)
+def page(template: str, code: int = 200, **context: Any) -> HTMLResponse:
+    """Return a template as an HTML answer with the HTTP status `code`."""
+    return HTMLResponse(_TEMPLATES.get_template(template).render(context), status_code=code)

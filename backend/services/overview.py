@@ -126,7 +126,9 @@ class OverviewService:
             }
 
     def _delivery(self, row: Found) -> Row:
-        return {**row, "in_words": delivery_in_words(row, self._clock.now())}
+        due, held = row["next_attempt_at"], row["destination_held_until"]
+        next_try = max(due, held) if due is not None and held is not None else due
+        return {**row, "next_try_at": next_try, "in_words": delivery_in_words(row, self._clock.now())}
 
     async def runs(self, company_id: str, integration_id: str | None, outcome: str | None, paging: Paging) -> Listed:
         """Return polls that changed or failed something, newest first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -121,21 +121,21 @@ def delivery_query() -> Select[Any]:
 
 def filtered_carts(wanted: CartFilter) -> Select[Any]:
     """Return the select of the carts that a filter lets through."""
-    query = cart_query()
-    reachable = or_(customers.c.email.is_not(None), customers.c.phone.is_not(None))
-    conditions: list[tuple[object, ColumnElement[bool]]] = [
-        (wanted.state, carts.c.state == wanted.state),
-        (wanted.integration_id, carts.c.integration_id == wanted.integration_id),
-        (wanted.min_date, carts.c.last_activity_at >= wanted.min_date),
-        (wanted.max_date, carts.c.last_activity_at <= wanted.max_date),
-        (wanted.search, carts.c.source_cart_id.contains(wanted.search or "", autoescape=True)),
+    query, c = cart_query(), carts.c
+    conditions: list[tuple[Any, Callable[[Any], ColumnElement[bool]]]] = [
+        (wanted.state, lambda state: c.state == state),
+        (wanted.integration_id, lambda integration_id: c.integration_id == integration_id),
+        (wanted.min_date, lambda moment: c.last_activity_at >= moment),
+        (wanted.max_date, lambda moment: c.last_activity_at <= moment),
+        (wanted.search, lambda part: c.source_cart_id.contains(part, autoescape=True)),
+        (wanted.is_contactable, _is_contactable),
     ]
-    for value, condition in conditions:
-        if value is not None:
-            query = query.where(condition)
-    if wanted.is_contactable is None:
-        return query
-    return query.where(reachable if wanted.is_contactable else or_(customers.c.id.is_(None), ~reachable))
+    return query.where(*(condition(value) for value, condition in conditions if value is not None))
+
+
+def _is_contactable(wanted: bool) -> ColumnElement[bool]:
+    reachable = or_(customers.c.email.is_not(None), customers.c.phone.is_not(None))
+    return reachable if wanted else or_(customers.c.id.is_(None), ~reachable)
 
 
 def filtered_deliveries(wanted: DeliveryFilter) -> Select[Any]:
@@ -256,8 +256,3 @@ class ListingStore:
 def found(rows: Any) -> list[Found]:
     """Return a result's rows as mappings that outlive their transaction."""
     return [dict(row) for row in rows.mappings()]
-
-
-def by_key(rows: Sequence[Found], name: str) -> dict[Any, Found]:
-    """Return rows by one of their columns."""
-    return {row[name]: row for row in rows}

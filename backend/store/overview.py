@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, func, select
@@ -103,16 +102,6 @@ class OverviewStore:
         for company, destination, state, count in await self._connection.execute(query):
             counted.setdefault((company, destination), {})[state] = count
         return counted
-
-    async def abandoned_value(self, since: datetime) -> dict[str, Any]:
-        """Return the value of the carts now abandoned and abandoned since then, by currency, never summed across."""
-        c = carts.c
-        query = (
-            select(c.currency, func.sum(c.total))
-            .where(c.state == "abandoned", c.abandoned_at >= since)
-            .group_by(c.currency)
-        )
-        return {row[0]: row[1] for row in await self._connection.execute(query)}
 
     async def _all(self, query: Select[Any]) -> list[Found]:
         return found(await self._connection.execute(query))
