@@ -210,7 +210,7 @@ class DestinationService:
             if not await store.delete_if_unused(destination_id):
                 await store.change(destination_id, {"status": "inactive"}, self._clock.now())
 
-    async def ensure_default(self) -> list[str]:
+    async def ensure_default(self) -> Sequence[str]:
         """Give agents of the target template that never had a destination the one of EXTERNAL_API_URL.
 
         Returns the ids of those made. From then on it is a destination like any other. Raises `SetupProblem` when the
@@ -257,10 +257,10 @@ class DestinationService:
         return opened
 
     async def _sealed(
-        self, tx: Transaction, company_id: str, destination_id: str, secrets: list[str]
+        self, tx: Transaction, company_id: str, destination_id: str, secrets: Sequence[str]
     ) -> dict[str, Any]:
         place = (company_id, "destinations", "secrets_sealed", destination_id)
-        sealed, version = await self._keyring.seal_json(tx, place, secrets, self._clock.now())
+        sealed, version = await self._keyring.seal_json(tx, place, list(secrets), self._clock.now())
         return {"secrets_sealed": sealed, "secrets_version": version}
 
     async def _destination(self, tx: Transaction, company_id: str, row: DestinationRow) -> Destination:
