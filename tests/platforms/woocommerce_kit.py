@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from backend.domain.carts import CartPage, SeenCart
 from backend.outbound import Outbound, OutboundPolicy
@@ -74,3 +75,11 @@ async def running_shop(**site_options: Any) -> AsyncIterator[Shop]:
 def ids(pages: list[CartPage]) -> list[str]:
     """Return the ids of the carts of all pages, in the order they came."""
     return [cart.source_cart_id for page in pages for cart in page.carts]
+
+
+def asked(shop: Shop) -> list[dict[str, str]]:
+    """Return the parameters of each request the store saw."""
+    queries = [parse_qsl(urlsplit(seen.path).query, strict_parsing=True) for seen in shop.simulator.requests]
+    for query in queries:
+        assert len(query) == len(dict(query)), "a parameter was sent twice"
+    return [dict(query) for query in queries]
