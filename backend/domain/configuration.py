@@ -30,7 +30,7 @@ from backend.errors import BadInput
 ENVIRONMENT = "env:"
 WORDS = {
     "missing": "is missing",
-    "string_type": "must be a text; put it in quotes",
+    "string_type": "must be a text, in quotes where it looks like a number",
     "int_type": "must be a whole number",
     "bool_type": "must be true or false",
     "list_type": "must be a list",

@@ -23,7 +23,7 @@ MOST_FAULTS = 5  # told in one message
 WORDS = {
     "missing": "is missing",
     "extra_forbidden": "is not known",
-    "string_type": "must be a text; put it in quotes",
+    "string_type": "must be a text, in quotes where it looks like a number",
 }
 
 
