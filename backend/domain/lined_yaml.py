@@ -44,10 +44,9 @@ class Document:
 
 def read_yaml(text: str) -> tuple[Document, list[Fault]]:
     """Return what the text says, with what is wrong with it as YAML. Only plain values are made, never objects."""
-    loader = yaml.SafeLoader(text)
     try:
-        reading = _Reading(loader)
-        node = loader.get_single_node()
+        reading = _Reading(yaml.SafeLoader(text))
+        node = reading.loader.get_single_node()
         value = None if node is None else reading.value(node, ())
         return Document(value, reading.lines), reading.faults
     except yaml.MarkedYAMLError as error:
@@ -58,8 +57,6 @@ def read_yaml(text: str) -> tuple[Document, list[Fault]]:
         return _nothing(line, "the file holds a character that YAML does not take")
     except RecursionError:
         return _nothing(1, BEYOND)
-    finally:
-        loader.dispose()
 
 
 def _nothing(line: int, message: str) -> tuple[Document, list[Fault]]:
@@ -89,7 +86,9 @@ class _Reading:
         try:
             return self.loader.construct_object(node)
         except (yaml.constructor.ConstructorError, ValueError):
-            self.faults.append(Fault(line, f"{node.value!r} cannot be read as {node.tag.rpartition(':')[2]}"))
+            self.faults.append(
+                Fault(line, f"{node.value!r} cannot be read as {node.tag.removeprefix('tag:yaml.org,2002:')}")
+            )
             return None
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
