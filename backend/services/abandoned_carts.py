@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from backend.clock import Clock
@@ -56,18 +56,13 @@ class AbandonedCartAgentService:
     async def views(self, tx: Transaction, company_id: str, rows: Sequence[CartRow]) -> list[CartView]:
         """Return stored carts with their lines and people."""
         lines = await CartStore(tx, company_id).lines_of([row.id for row in rows]) if rows else {}
-        people = await self.people(tx, company_id, rows)
-        return [replace(view, lines=lines.get(view.row.id, ())) for view in people]
-
-    async def people(self, tx: Transaction, company_id: str, rows: Sequence[CartRow]) -> list[CartView]:
-        """Return stored carts with their people, without lines: all that the gate asks about."""
         ids = [row.customer_id for row in rows if row.customer_id]
         known = await CustomerStore(tx, company_id).load(ids) if ids else {}
         found = []
         for row in rows:
             person = known.get(row.customer_id or "")
             shopper, consent = (person.shopper, person.consent) if person else (Shopper(), Consent())
-            found.append(CartView(row, (), shopper, consent))
+            found.append(CartView(row, lines.get(row.id, ()), shopper, consent))
         return found
 
     async def plan(self, tx: Transaction, views: Sequence[CartView], handoff: HandOff) -> HandOffPlan:
@@ -167,26 +162,6 @@ def _case(view: CartView, target: Target, handoff: HandOff) -> Case:
         is_erased=row.erased_at is not None,
         needs_fresh_read=handoff.needs_fresh_read,
         read_began_at=handoff.reads.get(row.id),
-        include_uncontactable=target.include_uncontactable,
-        include_opted_out=target.include_opted_out,
-    )
-
-
-def attempt_case(view: CartView, target: Target, event_type: str, episode: int, now: datetime) -> Case:
-    """Return the facts for asking the gate again right before an attempt."""
-    row = view.row
-    return Case(
-        event_type=event_type,
-        stage=Stage.ATTEMPT,
-        now=now,
-        state=row.state,
-        episode=episode,
-        cart_episode=row.episode,
-        abandon_at=row.abandoned_at or row.last_activity_at,
-        horizon=AgentRules().horizon,
-        is_contactable=view.shopper.is_contactable,
-        refuses_contact=refuses_contact(view.shopper, view.consent),
-        is_erased=row.erased_at is not None,
         include_uncontactable=target.include_uncontactable,
         include_opted_out=target.include_opted_out,
     )

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 import structlog
 
 from backend.clock import Clock
 from backend.db import Database, Transaction
-from backend.domain.gate import Decision, decide
+from backend.domain.carts import Answer
+from backend.domain.gate import Case, Decision, Stage, decide
 from backend.domain.ids import new_id
+from backend.domain.lifecycle import CartState
 from backend.domain.payload import CartView, Entry, Parcel, parcels, webhook_id
 from backend.domain.work import DeliveryWork, Target
-from backend.services.abandoned_carts import AbandonedCartAgentService, attempt_case
+from backend.services.abandoned_carts import AbandonedCartAgentService
 from backend.store.carts import CartStore
 from backend.store.deliveries import CartDecision, DeliveryStore, HeldCart, NewDelivery
 from backend.store.sweeps import SweepStore
 
 log = structlog.get_logger()
+
+# Past its horizon a cart is lost, which the state says; the date itself is asked only when a delivery is written.
+NO_HORIZON = timedelta.max
 
 
 class Superseding:
@@ -39,31 +45,27 @@ class Superseding:
             store = DeliveryStore(tx, company_id)
             held = await store.held_carts([work.id for work in part])
             target, _agent, _integration = await store.target_of(part[0].id)
-            rows = await CartStore(tx, company_id).load(sorted({each.cart_id for each in held}))
-            people = await self._carts.people(tx, company_id, rows)
-        decisions = self._decide(held, {view.row.id: view for view in people}, target)
+        decisions = self._decide(held, target)
         denied = {each.delivery_id for each in held if not decisions[each.id].allows}
         for work in part:
             if work.id in denied:
                 await self._supersede(work)
         return [work for work in part if work.id not in denied]
 
-    def _decide(self, held: Sequence[HeldCart], views: dict[str, CartView], target: Target) -> dict[str, Decision]:
+    def _decide(self, held: Sequence[HeldCart], target: Target) -> dict[str, Decision]:
         now = self._clock.now()
-        return {
-            each.id: decide(attempt_case(views[each.cart_id], target, each.event_type, each.episode, now))
-            for each in held
-        }
+        return {each.id: decide(attempt_case(each, target, now)) for each in held}
 
     async def _supersede(self, work: DeliveryWork) -> None:
         """Close one delivery and move the carts that may still go to a new one, in one transaction."""
         async with self._database.transaction(work.company_id) as tx:
             store, now = DeliveryStore(tx, work.company_id), self._clock.now()
-            held = await store.held_carts([work.id])
+            ids = [each.cart_id for each in await store.held_carts([work.id])]
+            rows = await CartStore(tx, work.company_id).load(ids, lock=True)
+            held = await store.held_carts([work.id])  # once more, now that nobody can change the carts
             target, agent_id, integration_id = await store.target_of(work.id)
-            rows = await CartStore(tx, work.company_id).load([each.cart_id for each in held], lock=True)
             views = {view.row.id: view for view in await self._carts.views(tx, work.company_id, rows)}
-            decisions = self._decide(held, views, target)
+            decisions = self._decide(held, target)
             keep = [each for each in held if decisions[each.id].allows]
             made = await self._parcels(tx, work, integration_id, [(each, views[each.cart_id]) for each in keep], target)
             fresh = [(_replacement(work, parcel, (target.id, agent_id, integration_id)), parcel) for parcel in made]
@@ -124,4 +126,26 @@ def _redecided(each: HeldCart, moved_to: str | None, destination_id: str, decisi
         revision="",
         event_id=each.event_id,
         decision=decision,
+    )
+
+
+def attempt_case(held: HeldCart, target: Target, now: datetime) -> Case:
+    """Return the facts for asking the gate again right before an attempt."""
+    answers = [held.consent_email] if held.has_email else []
+    if held.has_phone:
+        answers.append(held.consent_sms)
+    return Case(
+        event_type=held.event_type,
+        stage=Stage.ATTEMPT,
+        now=now,
+        state=CartState(held.state),
+        episode=held.episode,
+        cart_episode=held.cart_episode,
+        abandon_at=held.abandoned_at or now,
+        horizon=NO_HORIZON,
+        is_contactable=held.has_email or held.has_phone,
+        refuses_contact=bool(answers) and all(answer == Answer.NO for answer in answers),
+        is_erased=held.is_erased,
+        include_uncontactable=target.include_uncontactable,
+        include_opted_out=target.include_opted_out,
     )

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.domain.gate import Decision
 from backend.domain.work import Target
-from backend.models import deliveries, delivery_carts, destinations
+from backend.models import carts, customers, deliveries, delivery_carts, destinations
 from backend.store.bulk import Bulk
 
 
@@ -48,9 +48,8 @@ class NewDelivery(NamedTuple):
     first_attempt_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class HeldCart:
-    """A cart's place in a delivery."""
+class HeldCart(NamedTuple):
+    """A cart's place in a delivery, with what the gate asks of the cart and its person right before an attempt."""
 
     id: str
     delivery_id: str
@@ -58,6 +57,14 @@ class HeldCart:
     episode: int
     event_type: str
     event_id: str
+    state: str
+    cart_episode: int
+    abandoned_at: datetime | None
+    is_erased: bool
+    has_email: bool
+    has_phone: bool
+    consent_email: str | None
+    consent_sms: str | None
 
 
 _NEW = Bulk(
@@ -96,6 +103,32 @@ _DECIDED = Bulk(
     ),
 )
 _REDECIDED = Bulk(delivery_carts, (*_VERDICT, "id"))
+
+
+_HELD = (
+    select(
+        delivery_carts.c.id,
+        delivery_carts.c.delivery_id,
+        delivery_carts.c.cart_id,
+        delivery_carts.c.episode,
+        delivery_carts.c.event_type,
+        delivery_carts.c.event_id,
+        carts.c.state,
+        carts.c.episode,
+        carts.c.abandoned_at,
+        carts.c.erased_at.is_not(None),
+        customers.c.email.is_not(None),
+        customers.c.phone.is_not(None),
+        customers.c.consent_email,
+        customers.c.consent_sms,
+    )
+    .join(carts, (carts.c.company_id == delivery_carts.c.company_id) & (carts.c.id == delivery_carts.c.cart_id))
+    .outerjoin(customers, (customers.c.company_id == carts.c.company_id) & (customers.c.id == carts.c.customer_id))
+    .where(
+        delivery_carts.c.company_id == bindparam("company"),
+        delivery_carts.c.delivery_id.in_(bindparam("deliveries", expanding=True)),
+    )
+)
 
 
 class DeliveryStore:
@@ -155,12 +188,9 @@ class DeliveryStore:
         await _REDECIDED.update(self._connection, self._company, [(*_verdict(row, now), row.id) for row in rows])
 
     async def held_carts(self, delivery_ids: Sequence[str]) -> list[HeldCart]:
-        """Return the carts in these deliveries."""
-        c = delivery_carts.c
-        query = select(c.id, c.delivery_id, c.cart_id, c.episode, c.event_type, c.event_id).where(
-            c.company_id == self._company, c.delivery_id.in_(delivery_ids)
-        )
-        return [HeldCart(*row) for row in await self._connection.execute(query)]
+        """Return the carts in these deliveries as they are at this moment."""
+        rows = await self._connection.execute(_HELD, {"company": self._company, "deliveries": list(delivery_ids)})
+        return [HeldCart(*row) for row in rows]
 
     async def supersede(self, delivery_id: str, token: str, replacement: str | None, now: datetime) -> bool:
         """Close a delivery, fenced by its lease; False when the lease was lost."""

@@ -212,7 +212,7 @@ class WorkStore:
         to = destinations.c
         query = (
             select(
-                deliveries,
+                *(deliveries.c[name] for name in _SENT),
                 to.url,
                 to.secrets_sealed,
                 to.secrets_version,
@@ -238,6 +238,19 @@ class WorkStore:
         return {row.lease_token for row in done}
 
 
+_SENT = (
+    "company_id",
+    "id",
+    "destination_id",
+    "webhook_id",
+    "type",
+    "body",
+    "attempts",
+    "next_attempt_at",
+    "first_attempt_at",
+    "cycle_id",
+    "lease_token",
+)
 LANES: dict[str, Table] = {"poll": integrations, "sweep": carts, "delivery": deliveries}
 
 AGENT_COLUMNS = (
@@ -316,7 +329,7 @@ def _poll_work(row: Row[Any]) -> PollWork:
     )
 
 
-def _delivery_work(row: Row[Any]) -> DeliveryWork:
+def _delivery_work(row: Any) -> DeliveryWork:
     return DeliveryWork(
         company_id=row.company_id,
         id=row.id,
