@@ -59,7 +59,7 @@ async def make_integration(
     row = {
         "id": row_id,
         "agent_id": agent_id,
-        "name": f"store {row_id[:6]}",
+        "name": f"store {row_id[-6:]}",
         "platform": platform,
         "store_id": f"{platform}/{row_id}",
         "status": "active",
@@ -83,7 +83,7 @@ async def make_destination(
     row = {
         "id": row_id,
         "agent_id": agent_id,
-        "name": f"partner {row_id[:6]}",
+        "name": f"partner {row_id[-6:]}",
         "url": url,
         "secrets_sealed": sealed,
         "secrets_version": version,
