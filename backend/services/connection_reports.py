@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -63,7 +63,7 @@ class ConnectionTester:
     async def test(self, trial: Trial, found_before: Sequence[Finding] = ()) -> ConnectionReport:
         """Check the connection; where it holds, count what a first poll would hand off."""
         check = await _checked(trial.adapter)
-        findings = [*found_before, *self._set_up(trial), *check.findings]
+        findings = [*found_before, *self._set_up(trial), *map(_with_remedy, check.findings)]
         meter = FirstPollMeter(trial.adapter, _judge(trial, self._clock.now()), trial.lookback_days)
         first_poll: tuple[FirstPoll, ...] = ()
         if check.ok:
@@ -109,6 +109,11 @@ async def _checked(adapter: Platform) -> ConnectionCheck:
         return await adapter.check()
     except Exception as error:  # noqa: BLE001  the report tells of any fault, ours included
         return ConnectionCheck((_finding("connection", error),))
+
+
+def _with_remedy(finding: Finding) -> Finding:
+    """Say what to do where the adapter does not: a store's passing trouble needs no more than another try."""
+    return finding if finding.ok or finding.remedy else replace(finding, remedy=TRY_AGAIN)
 
 
 def _finding(name: str, error: Exception) -> Finding:
