@@ -14,7 +14,7 @@ import structlog
 
 from backend.clock import Clock
 from backend.config import Settings
-from backend.db import Database
+from backend.db import Database, Transaction
 from backend.domain import backoff
 from backend.domain.outcomes import Outcome, judge_fault, judge_status
 from backend.domain.signing import sign
@@ -70,7 +70,7 @@ class DeliveryLane:
     """Delivers what is due; each destination's deliveries are worked off apart from the others'."""
 
     def __init__(self, tools: Deliverer) -> None:
-        self._ = tools
+        self._tools = tools
 
     async def drain(self, *, once: bool = False) -> dict[str, Tally]:
         """Deliver until nothing is due; return tallies by company. `once`: each due delivery at most one time."""
@@ -89,71 +89,73 @@ class DeliveryLane:
                 tallies.setdefault(company_id, Tally()).merge(tally)
 
     async def _claim(self, apart_from: Sequence[str]) -> list[DeliveryWork]:
-        settings = self._.settings
-        async with self._.database.work() as tx:
+        settings = self._tools.settings
+        async with self._tools.database.work() as tx:
             claimed = await WorkStore(tx).claim_deliveries(
-                self._.leases.terms(), settings.delivery_batch, settings.delivery_batch, apart_from=apart_from
+                self._tools.leases.terms(), settings.delivery_batch, settings.delivery_batch, apart_from=apart_from
             )
         if claimed:
-            await self._.checkpoint("delivery_claimed")
+            await self._tools.checkpoint("delivery_claimed")
         return claimed
 
     async def _work_off(self, group: list[DeliveryWork]) -> tuple[str, Tally]:
         """Deliver one destination's claimed deliveries in slices; give back what there was no time for."""
         company_id, token, tally = group[0].company_id, group[0].token, Tally()
-        size, until = SMALLEST, self._.clock.now() + BATCH_TIME
+        size, until = SMALLEST, self._tools.clock.now() + BATCH_TIME
         rest = list(group)
-        with self._.leases.holding("delivery", token):
+        with self._tools.leases.holding("delivery", token):
             secrets = await self._secrets(group[0])
             try:
-                while rest and self._.clock.now() < until:
+                while rest and self._tools.clock.now() < until:
                     part, began = rest[:size], time.perf_counter()
                     tally.merge(await self._slice(part, secrets))
                     rest = rest[size:]
                     size = min(size * 2, LARGEST) if time.perf_counter() - began < QUICK else SMALLEST
             finally:
                 if rest:
-                    async with self._.database.transaction(company_id) as tx:
+                    async with self._tools.database.transaction(company_id) as tx:
                         await OutcomeStore(tx, company_id).release([work.id for work in rest], token)
         return company_id, tally
 
     async def _secrets(self, work: DeliveryWork) -> list[str]:
         place = (work.company_id, "destinations", "secrets_sealed", work.destination_id)
-        async with self._.database.reading(work.company_id) as tx:
-            secrets: list[str] = await self._.keyring.open_json(tx, place, work.secrets_sealed, work.secrets_version)
+        async with self._tools.database.reading(work.company_id) as tx:
+            secrets: list[str] = await self._tools.keyring.open_json(
+                tx, place, work.secrets_sealed, work.secrets_version
+            )
         return secrets
 
     async def _slice(self, part: list[DeliveryWork], secrets: list[str]) -> Tally:
         """Gate, send and settle a few deliveries of one destination."""
-        allowed = await self._.superseding.still_allowed(part)
-        slots = asyncio.Semaphore(self._.settings.destination_in_flight)
+        allowed = await self._tools.superseding.still_allowed(part)
+        slots = asyncio.Semaphore(self._tools.settings.destination_in_flight)
         attempts = await asyncio.gather(*(self._attempt(work, secrets, slots) for work in allowed))
         return await self._settle(list(attempts)) if attempts else Tally()
 
     async def _attempt(self, work: DeliveryWork, secrets: list[str], slots: asyncio.Semaphore) -> _Attempt:
         async with slots:
-            started_at, began = self._.clock.now(), time.perf_counter()
-            request = signed_request(work, secrets, int(started_at.timestamp()), self._.settings)
+            started_at, began = self._tools.clock.now(), time.perf_counter()
+            request = signed_request(work, secrets, int(started_at.timestamp()), self._tools.settings)
             answer: HttpResponse | None = None
             error: str | None = None
             try:
-                await self._.checkpoint("bytes_sent")
-                answer = await self._.http.send(request)
+                await self._tools.checkpoint("bytes_sent")
+                answer = await self._tools.http.send(request)
                 outcome = judge_status(answer.status)
-                await self._.checkpoint("answer_read")
+                await self._tools.checkpoint("answer_read")
             except OutboundError as fault:
                 outcome, error = judge_fault(fault), str(fault)[:500]
             elapsed = timedelta(seconds=time.perf_counter() - began)
             return _Attempt(work, outcome, started_at, elapsed, answer, error)
 
     async def _settle(self, attempts: list[_Attempt]) -> Tally:
-        first, now, tally = attempts[0].work, self._.clock.now(), Tally()
-        async with self._.database.transaction(first.company_id) as tx:
+        first, now, tally = attempts[0].work, self._tools.clock.now(), Tally()
+        async with self._tools.database.transaction(first.company_id) as tx:
             store = OutcomeStore(tx, first.company_id)
             held = await store.still_held([each.work.id for each in attempts], first.token, now)
             kept = [each for each in attempts if each.work.id in held]
             results = [settled(each, now, random.random()) for each in kept]  # noqa: S311  spreads retries
-            await store.settle(results, self._.worker_id, now)
+            await store.settle(results, self._tools.worker_id, now)
             if kept:
                 await store.note_health(first.destination_id, health(kept, first.destination_failures, now), now)
             await self._count(tx, first.company_id, results, tally)
@@ -161,7 +163,7 @@ class DeliveryLane:
             _log_attempt(each, result)
         return tally
 
-    async def _count(self, tx: object, company_id: str, results: list[Settled], tally: Tally) -> None:
+    async def _count(self, tx: Transaction, company_id: str, results: list[Settled], tally: Tally) -> None:
         by_cycle: dict[str, Tally] = defaultdict(Tally)
         for result in results:
             name = "deliveries_succeeded" if result.is_success else "deliveries_failed"
@@ -170,7 +172,7 @@ class DeliveryLane:
                 each.counts["deliver_ms"] += result.elapsed_ms
         for cycle_id, counted in by_cycle.items():
             if cycle_id:
-                await add_counts(tx, company_id, (cycle_id, self._.worker_id), counted)  # type: ignore[arg-type]
+                await add_counts(tx, company_id, (cycle_id, self._tools.worker_id), counted)
 
 
 def signed_request(work: DeliveryWork, secrets: list[str], timestamp: int, settings: Settings) -> HttpRequest:

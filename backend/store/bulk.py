@@ -71,7 +71,11 @@ class Bulk:
         """Convert column by column and return rows again."""
         columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
         for place, convert in self._converters_for(is_sqlite=is_sqlite):
-            columns[place] = [convert(value) for value in columns[place]]
+            if convert is _sqlite_time:  # a page holds few distinct times
+                shown = {value: _sqlite_time(value) for value in set(columns[place])}
+                columns[place] = [shown[value] for value in columns[place]]
+            else:
+                columns[place] = [convert(value) for value in columns[place]]
         return list(zip(*columns, strict=True))
 
     def _converters_for(self, *, is_sqlite: bool) -> list[tuple[int, Convert]]:
