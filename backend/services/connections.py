@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -17,6 +19,7 @@ from backend.outbound import Outbound, wire_url
 from backend.platforms.base import Connection, Platform
 from backend.platforms.registry import PLATFORMS
 
+LEGAL_HOST = re.compile(r"[a-z0-9_.:-]{1,253}")
 MOST_BYTES = 16 * 1024
 LONGEST_STORE_ID = 500
 MOST_FAULTS = 5  # told in one message
@@ -108,11 +111,14 @@ def target_rules(settings: Settings, *, http: bool = False) -> TargetRules:
 
 
 def check_wire_form(url: str, field: str) -> None:
-    """Raise `BadInput` for a URL that has no form to be sent in."""
+    """Raise `BadInput` for a URL that has no form to be sent in, or whose host is no legal name then."""
+    remedy = "give the address as a browser shows it"
     try:
-        wire_url(url)
+        host = urlsplit(wire_url(url)).hostname or ""
     except AddressBlocked as fault:
-        raise BadInput(str(fault), field=field, remedy="give the address as a browser shows it") from fault
+        raise BadInput(str(fault), field=field, remedy=remedy) from fault
+    if not LEGAL_HOST.fullmatch(host):
+        raise BadInput("the address has no legal host name", field=field, remedy=remedy)
 
 
 def _check_storable(values: Mapping[str, Any], part: str) -> None:
