@@ -6,11 +6,10 @@ import base64
 import binascii
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from typing_extensions import Self
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,14 +26,20 @@ class Settings(BaseSettings):
     )
     database_url: str = Field(
         "sqlite+aiosqlite:///data/carts.db",
-        description="SQLite or PostgreSQL URL; plain forms (sqlite:///, postgresql://) are accepted. A relative SQLite path counts from the project's root.",
+        description=(
+            "SQLite or PostgreSQL URL; plain forms (sqlite:///, postgresql://) are accepted. "
+            "A relative SQLite path counts from the project's root."
+        ),
     )
     auto_migrate: bool = Field(
         False, description="Bring an older PostgreSQL schema up to date at start. SQLite is always brought up to date."
     )
     master_key: str = Field(
         "",
-        description="32 bytes in base64 that wrap every data key. Unset on SQLite in development: a key file beside the database.",
+        description=(
+            "32 bytes in base64 that wrap every data key. "
+            "Unset on SQLite in development: a key file beside the database."
+        ),
     )
     polling_interval: int = Field(30, ge=5, le=86_400, description="Seconds between two beats of the poll cycle.")
     external_api_url: str = Field(

@@ -1,4 +1,4 @@
-"""When to try again: pure functions of the attempt number; jitter and `Retry-After` are applied here and nowhere else."""
+"""When to try again: pure functions of the attempt number; jitter and `Retry-After` are applied here only."""
 
 from __future__ import annotations
 

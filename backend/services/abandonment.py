@@ -35,7 +35,10 @@ class AbandonmentSweep:
         self._worker_id = worker_id
 
     async def drain(self, cycle_id: str | None, rereads: frozenset[str]) -> dict[str, Tally]:
-        """Sweep until nothing is due; return tallies by company. `rereads` names platforms whose carts can be re-read."""
+        """Sweep until nothing is due; return tallies by company.
+
+        `rereads` names the platforms whose carts can be read again.
+        """
         tallies: dict[str, Tally] = {}
         while True:
             async with self._database.work() as tx:

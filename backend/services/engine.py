@@ -95,9 +95,10 @@ def build_engine(base: Base, make_defaults: Callable[[], Awaitable[None]]) -> En
         checkpoint=base.checkpoint,
     )
     lanes = Lanes(
+        leases=base.leases,
         polls=StorePolls(base.database, base.clock, base.keyring, base.http, intake),
         sweep=AbandonmentSweep(base.database, base.clock, base.leases, carts, base.leases.worker_id),
         deliveries=DeliveryLane(deliverer),
     )
-    poller = AgentIntegrationPoller(base.settings, base.database, base.clock, lanes, base.leases, status, make_defaults)
+    poller = AgentIntegrationPoller(base.settings, base.database, base.clock, lanes, status, make_defaults)
     return Engine(poller, status, carts, lanes)

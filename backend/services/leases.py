@@ -69,7 +69,7 @@ class LeaseKeeper:
             await asyncio.sleep(self._seconds * RENEW_AT)
             try:
                 await self._renew_all()
-            except Exception:  # noqa: BLE001  the next round may succeed; leases run out if none does
+            except Exception:
                 log.exception("lease.renewal_failed")
 
     async def _renew_all(self) -> None:

@@ -42,8 +42,9 @@ def beat_before(now: datetime, interval: int) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
-    """The three lanes of work that a cycle goes through."""
+    """The three lanes of work that a cycle goes through, and the leases they work under."""
 
+    leases: LeaseKeeper
     polls: StorePolls
     sweep: AbandonmentSweep
     deliveries: DeliveryLane
@@ -58,7 +59,6 @@ class AgentIntegrationPoller:
         database: Database,
         clock: Clock,
         lanes: Lanes,
-        leases: LeaseKeeper,
         status: PollingStatus,
         make_defaults: Callable[[], Awaitable[None]],
     ) -> None:
@@ -66,7 +66,7 @@ class AgentIntegrationPoller:
         self._database = database
         self._clock = clock
         self._lanes = lanes
-        self._leases = leases
+        self._leases = lanes.leases
         self._status = status
         self._make_defaults = make_defaults
         self.scope = Scope(settings.target_template_slug, settings.platforms)

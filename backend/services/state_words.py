@@ -10,15 +10,13 @@ from typing import Any
 OUTCOMES = {
     "timeout": "the partner did not answer in time",
     "connection_failed": "no connection to the partner came about",
-    "address_blocked": "the address is not one that may be called from here",
-    "resolver_down": "the partner's name could not be looked up",
-    "body_too_large": "the partner's answer was too long",
+    "answer_too_large": "the partner's answer was too long",
     "bad_body": "the partner's answer could not be read",
+    "address_blocked": "the address is not one that may be called from here",
     "our_fault": "the fault was on our side",
-    "unknown": "the attempt was cut off; whether it arrived is unknown",
+    "gone": "the partner said that this address is gone for good (HTTP 410)",
+    "redirected": "the partner answered with a redirect, which is not followed",
     "outcome_unknown": "the attempt was cut off; whether it arrived is unknown",
-    "gone": "the partner said that this address is gone for good",
-    "redirect": "the partner answered with a redirect, which is not followed",
 }
 STEPS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 DOTS = "•••"
@@ -57,13 +55,17 @@ def status_in_words(status: int) -> str:
 
 def outcome_in_words(outcome: str | None, status: int | None) -> str:
     """Return what came of an attempt."""
-    if outcome in {"delivered", "succeeded", "success", "ok"}:
-        return f"accepted ({status_in_words(status)})" if status else "accepted"
-    if outcome in OUTCOMES and outcome is not None:
+    if outcome is None:
+        return "not attempted yet"
+    if outcome in OUTCOMES:
         return OUTCOMES[outcome]
-    if status:
-        return f"the partner answered {status_in_words(status)}"
-    return outcome.replace("_", " ") if outcome else "not attempted yet"
+    if status is None:
+        return outcome.replace("_", " ")
+    return (
+        f"accepted ({status_in_words(status)})"
+        if outcome == "delivered"
+        else f"the partner answered {status_in_words(status)}"
+    )
 
 
 def delivery_in_words(row: Mapping[str, Any], now: datetime) -> str:

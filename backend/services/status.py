@@ -8,8 +8,8 @@ from typing import Any
 from backend.clock import Clock
 from backend.config import Settings
 from backend.db import Database
-from backend.services.reports import CycleFacts, cycle_report, iso
 from backend.services.integration_words import integration_words
+from backend.services.reports import CycleFacts, cycle_report, iso
 from backend.store.cycles import CycleStore, InstallationStore
 from backend.store.status import StatusStore
 from backend.store.work import Scope
