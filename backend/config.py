@@ -8,8 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from backend.errors import SetupProblem
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -94,6 +96,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
+        with_driver(self.database_url)
         if self.env == "production" and self.outbound_allow_loopback:
             raise ValueError("OUTBOUND_ALLOW_LOOPBACK is for the demo and tests; production refuses it")
         if self.external_api_url and not self.external_api_secret:
@@ -118,6 +121,21 @@ class Settings(BaseSettings):
     def sqlite_path(self) -> Path:
         """Where the SQLite database lies."""
         return Path(self.async_database_url.partition(":///")[2].partition("?")[0])
+
+
+def load_settings() -> Settings:
+    """Return the settings of this process. Raises `SetupProblem` that names each variable and what is wrong with it."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False)
+        raise SetupProblem("; ".join(_fault_in_words(fault["loc"], fault["msg"]) for fault in faults)) from None
+
+
+def _fault_in_words(where: tuple[int | str, ...], message: str) -> str:
+    name = str(where[0]).upper() if where else ""
+    words = message.removeprefix("Value error, ")
+    return f"{name}: {words}" if name else words
 
 
 def with_driver(url: str) -> str:

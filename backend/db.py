@@ -161,7 +161,10 @@ async def prepare_database(settings: Settings) -> None:
     if settings.is_sqlite or settings.auto_migrate:
         if settings.is_sqlite:
             settings.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
-        await asyncio.to_thread(upgrade_database, settings.async_database_url)
+        try:
+            await asyncio.to_thread(upgrade_database, settings.async_database_url)
+        except (OSError, DBAPIError) as error:
+            raise SetupProblem(f"the database cannot be brought up to date: {_in_words(error)}") from error
         return
     newest = ScriptDirectory.from_config(alembic_config(settings.async_database_url)).get_current_head()
     engine = create_async_engine(settings.async_database_url)
@@ -169,7 +172,7 @@ async def prepare_database(settings: Settings) -> None:
         async with engine.connect() as connection:
             found = await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
     except (OSError, DBAPIError) as error:
-        raise SetupProblem(f"the database cannot be reached: {type(error).__name__}") from error
+        raise SetupProblem(f"the database cannot be reached: {_in_words(error)}") from error
     finally:
         await engine.dispose()
     if found != newest:
@@ -177,3 +180,10 @@ async def prepare_database(settings: Settings) -> None:
             f"the database is at revision {found or 'none'}, this version needs {newest}: "
             "run `make migrate`, or set AUTO_MIGRATE=true"
         )
+
+
+def _in_words(error: OSError | DBAPIError) -> str:
+    """Return the driver's own first line: no statement, and no URL, which may hold a password."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    lines = str(cause).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -16,9 +16,8 @@ if __name__ == "main":
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
-from pydantic import ValidationError
 
-from backend.config import Settings
+from backend.config import Settings, load_settings
 from backend.crypto import load_master_key
 from backend.db import prepare_database
 from backend.errors import SetupProblem
@@ -70,15 +69,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(SignIn, is_development=settings.env == "development")
     app.add_middleware(Edge)
     return app
-
-
-def load_settings() -> Settings:
-    """Return the settings of this process. Raises `SetupProblem` that names the variable and what is wrong."""
-    try:
-        return Settings()
-    except ValidationError as error:
-        faults = (f"{'.'.join(map(str, fault['loc'])).upper()} {fault['msg']}".strip() for fault in error.errors())
-        raise SetupProblem("; ".join(faults)) from None
 
 
 def refuse_production(settings: Settings) -> None:
