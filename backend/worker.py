@@ -6,9 +6,10 @@ import asyncio
 import fcntl
 import gc
 import os
+import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import IO
@@ -16,7 +17,7 @@ from typing import IO
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from backend.services.poller import beat_before
+from backend.services.poller import Rhythm
 from backend.services.wiring import Services
 from backend.store.cycles import InstallationStore
 
@@ -36,6 +37,28 @@ def quiet_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 10, 100)
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[asyncio.Event]:
+    """Turn the first SIGINT or SIGTERM into an event; a second one ends the process as it would any other."""
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+
+    def give_back() -> None:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+    def stop() -> None:
+        stopped.set()
+        give_back()
+
+    for number in numbers:
+        loop.add_signal_handler(number, stop)
+    try:
+        yield stopped
+    finally:
+        give_back()
 
 
 class LoopLock:
@@ -78,7 +101,7 @@ class Worker:
         )
         settings = services.settings
         self._lock = LoopLock(settings.sqlite_path) if settings.is_sqlite else None
-        self._interval: int | None = None  # of the beat job, None while there is none
+        self._rhythm: Rhythm | None = None  # of the beat job, None while there is none
         self._running: set[asyncio.Task[object]] = set()
 
     def holds_the_loops(self) -> bool:
@@ -117,8 +140,8 @@ class Worker:
             store = InstallationStore(tx)
             await store.sign_in(self._row(has_loops=has_loops))
             await store.forget_workers(now - FORGET_WORKERS)
-        wanted, interval = await services.poller.wanted()
-        self._follow(interval if wanted and has_loops else None)
+        rhythm = await services.poller.rhythm()
+        self._follow(rhythm if rhythm.is_wanted and has_loops else None)
 
     def _row(self, *, has_loops: bool) -> dict[str, object]:
         return {
@@ -131,25 +154,24 @@ class Worker:
             "seen_at": self._services.clock.now(),
         }
 
-    def _follow(self, interval: int | None) -> None:
+    def _follow(self, rhythm: Rhythm | None) -> None:
         """Make the jobs what is wanted; None means none."""
-        if interval == self._interval:
+        if rhythm == self._rhythm:
             return
         for job in ("beat", "sweep", "deliver"):
             if self._scheduler.get_job(job):
                 self._scheduler.remove_job(job)
-        self._interval = interval
-        if interval is None:
+        self._rhythm = rhythm
+        if rhythm is None:
             return
         poller, now = self._services.poller, self._services.clock.now()
 
         async def beat() -> None:
-            await poller.run_beat(interval)
+            await poller.run_beat(rhythm)
 
         add = self._scheduler.add_job
-        first = beat_before(now, interval) + timedelta(seconds=interval)
-        add(self._guarded(beat), "interval", seconds=interval, id="beat", start_date=first)
-        self._spawn(self._guarded(beat)())  # whoever presses start wants to see something now
+        add(self._guarded(beat), "interval", seconds=rhythm.interval, id="beat", start_date=rhythm.since)
+        self._spawn(self._guarded(beat)())  # the present beat: whoever presses start sees something at once
         add(self._guarded(poller.sweep), "interval", seconds=TICK, id="sweep", next_run_time=now)
         add(self._guarded(poller.deliver), "interval", seconds=TICK, id="deliver", next_run_time=now)
 

@@ -30,14 +30,22 @@ log = structlog.get_logger()
 
 LEAST_INTERVAL, MOST_INTERVAL = 5, 86_400
 KEEP_CYCLES = timedelta(days=30)
-EPOCH = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
 # Platforms whose carts can be read again one by one: the gate waits for such a read.
 REREADS = frozenset(name for name, adapter in PLATFORMS.items() if adapter.capabilities.rereads)
 
 
-def beat_before(now: datetime, interval: int) -> datetime:
-    """Return the latest beat at or before `now`: the same moment for every process."""
-    return EPOCH + timedelta(seconds=int((now - EPOCH).total_seconds() // interval) * interval)
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """The wanted state: whether polling runs, every how many seconds, and since when. The same for every process."""
+
+    is_wanted: bool
+    interval: int
+    since: datetime
+
+    def beat(self, now: datetime) -> tuple[int, datetime]:
+        """Return the number and the time of the latest beat at or before `now`; the first is at `since`."""
+        number = max(int((now - self.since).total_seconds() // self.interval), 0)
+        return number, self.since + timedelta(seconds=number * self.interval)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +77,7 @@ class AgentIntegrationPoller:
         self._leases = lanes.leases
         self._status = status
         self._make_defaults = make_defaults
+        self._beat_id: str | None = None
         self.scope = Scope(settings.target_template_slug, settings.platforms)
 
     # -- the wanted state ----------------------------------------------------------------------------------------
@@ -99,25 +108,28 @@ class AgentIntegrationPoller:
         log.info("polling.wanted", running=wanted[0], interval_seconds=wanted[1], changed=changed)
         return {"running": wanted[0], "interval_seconds": wanted[1], "changed": changed}
 
-    async def wanted(self) -> tuple[bool, int]:
-        """Return whether polling is wanted, and the interval in seconds."""
+    async def rhythm(self) -> Rhythm:
+        """Return the wanted state."""
         async with self._database.overview() as tx:
             state = await InstallationStore(tx).state()
-        return (state.is_wanted, state.interval_seconds) if state else (False, self._settings.polling_interval)
+        if state is None:
+            return Rhythm(is_wanted=False, interval=self._settings.polling_interval, since=self._clock.now())
+        return Rhythm(state.is_wanted, state.interval_seconds, state.changed_at)
 
     async def status(self, company_id: str | None = None) -> dict[str, Any]:
         """Return what is going on, of one company only if given; tells of watermarks, not of a loop's mood."""
-        wanted, interval = await self.wanted()
-        return await self._status.report(self.scope, company_id, is_wanted=wanted, interval=interval)
+        rhythm = await self.rhythm()
+        return await self._status.report(self.scope, company_id, is_wanted=rhythm.is_wanted, interval=rhythm.interval)
 
     # -- cycles --------------------------------------------------------------------------------------------------
 
-    async def run_beat(self, interval: int) -> None:
+    async def run_beat(self, rhythm: Rhythm) -> None:
         """Take part in the present beat: poll what is due until nothing is left for this worker."""
-        beat_at = beat_before(self._clock.now(), interval)
-        cycle_id = f"beat_{interval}_{int((beat_at - EPOCH).total_seconds())}"
-        await self._begin(cycle_id, "beat", interval, beat_at)
-        cycle = CycleRef(cycle_id, self._leases.worker_id, timedelta(seconds=interval), beat_at)
+        number, beat_at = rhythm.beat(self._clock.now())
+        cycle_id = f"beat_{rhythm.since:%Y%m%dT%H%M%S.%f}_{rhythm.interval}_{number}"
+        await self._begin(cycle_id, "beat", rhythm.interval, beat_at)
+        self._beat_id = cycle_id
+        cycle = CycleRef(cycle_id, self._leases.worker_id, timedelta(seconds=rhythm.interval), beat_at)
         await self._poll_all(cycle, due_by=beat_at)
         await self._finish(cycle_id)
 
@@ -126,7 +138,7 @@ class AgentIntegrationPoller:
 
         The background loops stay as they were. `kind` is test_once (API) or once (command line).
         """
-        _wanted, interval = await self.wanted()
+        interval = (await self.rhythm()).interval
         started_at, cycle_id = self._clock.now(), f"{kind}_{new_id()}"
         await self._begin(cycle_id, kind, interval, started_at)
         cycle = CycleRef(cycle_id, self._leases.worker_id, timedelta(seconds=interval), started_at, keeps_schedule=True)
@@ -143,8 +155,8 @@ class AgentIntegrationPoller:
         return report
 
     async def sweep(self) -> None:
-        """Ring the sweep lane."""
-        await self._lanes.sweep.drain(None, REREADS)
+        """Ring the sweep lane; what it does counts for the latest beat this process took part in."""
+        await self._lanes.sweep.drain(self._beat_id, REREADS)
 
     async def deliver(self) -> None:
         """Ring the delivery lane."""
