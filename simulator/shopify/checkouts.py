@@ -17,7 +17,8 @@ class CartSpec:
     """What a test or the demo says of a checkout; the rest of the node is made up from its number.
 
     `currency` is the shopper's own; the shop's amounts are derived when it differs. `lines` is how many lines the
-    total is spread over. `customer` false gives ``customer: null``, as for draft orders and app-made checkouts.
+    total is spread over, `titles` what they are called. `customer` false gives ``customer: null``, as for draft orders
+    and app-made checkouts.
     """
 
     email: str | None = "a@example.com"
@@ -35,6 +36,14 @@ class CartSpec:
     email_state: str = "SUBSCRIBED"
     sms_state: str = "NOT_SUBSCRIBED"
     discount_codes: tuple[str, ...] = ()
+    first_name: str = "Ada"
+    last_name: str = "Okafor"
+    titles: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The shopper's whole name."""
+        return f"{self.first_name} {self.last_name}"
 
 
 @dataclass(slots=True)
@@ -124,11 +133,11 @@ def _lines(checkout: Checkout, subtotal: Decimal) -> list[dict[str, Any]]:
 
 
 def _line(checkout: Checkout, index: int, amount: Decimal) -> dict[str, Any]:
-    price, product = _bag(checkout, amount), 7_000_000_000_000 + index
+    price, product, titles = _bag(checkout, amount), 7_000_000_000_000 + index, checkout.spec.titles
     return {
         "__typename": "AbandonedCheckoutLineItem",
         "id": f"gid://shopify/AbandonedCheckoutLineItem/{checkout.number}{index:03d}",
-        "title": f"Everyday Merino Crew Sweater {index + 1}",
+        "title": titles[index] if index < len(titles) else f"Everyday Merino Crew Sweater {index + 1}",
         "variantTitle": "Medium / Charcoal",
         "sku": f"EMC-{index + 1:03d}-M-CHA",
         "quantity": 1,
@@ -173,9 +182,9 @@ def _customer(checkout: Checkout) -> dict[str, Any]:
     return {
         "__typename": "Customer",
         "id": f"gid://shopify/Customer/{5_000_000_000_000 + checkout.number}",
-        "firstName": "Ada",
-        "lastName": "Okafor",
-        "displayName": "Ada Okafor",
+        "firstName": spec.first_name,
+        "lastName": spec.last_name,
+        "displayName": spec.name,
         "email": spec.email,
         "phone": spec.phone,
         "locale": spec.locale,
@@ -191,9 +200,9 @@ def _address(checkout: Checkout) -> dict[str, Any]:
     return {
         "__typename": "MailingAddress",
         "id": f"gid://shopify/MailingAddress/{9_000_000_000_000 + checkout.number}?model_name=Address",
-        "firstName": "Ada",
-        "lastName": "Okafor",
-        "name": "Ada Okafor",
+        "firstName": spec.first_name,
+        "lastName": spec.last_name,
+        "name": spec.name,
         "address1": "12 Harbour Street",
         "city": "Portsmouth",
         "province": None,

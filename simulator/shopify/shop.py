@@ -53,8 +53,8 @@ class Shop:
         """Add a checkout and return its number as text. `spec` takes the fields of `CartSpec`."""
         number = number or max(self.checkouts, default=FIRST_NUMBER - 1) + 1
         updated_at = updated_at or self.now()
-        if "discount_codes" in spec:
-            spec["discount_codes"] = tuple(spec["discount_codes"])
+        for name in {"discount_codes", "titles"} & spec.keys():
+            spec[name] = tuple(spec[name])
         self.checkouts[number] = Checkout(
             number=number,
             spec=CartSpec(**spec),

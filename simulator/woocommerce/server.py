@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import fields
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -17,7 +18,7 @@ from simulator.base import Simulator
 from simulator.faults import Fault
 from simulator.woocommerce import listing, refusals
 from simulator.woocommerce.auth import Asked, authenticate
-from simulator.woocommerce.orders import Order
+from simulator.woocommerce.orders import Item, Order
 from simulator.woocommerce.site import Site
 
 API = "/wp-json/wc/v3/"
@@ -139,6 +140,8 @@ class WooCommerceSimulator(Simulator):
 
     async def _control_add(self, request: web.Request) -> web.Response:
         asked = await request.json()
+        if "items" in asked:
+            asked["items"] = [Item(**{**item, "total": Decimal(item["total"])}) for item in asked["items"]]
         order = self._controlled(asked).add(**_with_times(asked))
         return web.json_response({"id": order.id}, status=201)
 
