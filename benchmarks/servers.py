@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 @contextmanager
 def server(*arguments: str) -> Iterator[str]:
     """Run `python -m simulator ...` while the block lasts; yields its base URL."""
-    process = subprocess.Popen(  # noqa: S603  our own program
+    process = subprocess.Popen(
         [sys.executable, "-m", "simulator", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     try:
@@ -41,7 +41,7 @@ def call(url: str, body: object | None = None) -> Any:
 
 def contender(module: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """Run one contender to its end in a process of its own; return the figures it prints."""
-    done = subprocess.run(  # noqa: S603  our own program
+    done = subprocess.run(
         [sys.executable, "-m", module, json.dumps(arguments)], cwd=ROOT, capture_output=True, text=True, check=False
     )
     if done.returncode:
