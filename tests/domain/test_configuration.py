@@ -37,8 +37,8 @@ def test_only_secrets_come_from_the_environment() -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (HEAD + "        colour: red\n", [("line 5: companies[0].agents[0].colour is not a known key; known here: name, "
-                                          "template_slug, status, abandonment_threshold_minutes, "
+        (HEAD + "        colour: red\n", [("line 5: companies[0].agents[0].colour is not a known key; known here: "
+                                          "name, template_slug, status, abandonment_threshold_minutes, "
                                           "recovery_horizon_days, integrations, destinations")]),
         (HEAD + "        statsu: active\n",
          ["line 5: companies[0].agents[0].statsu is not a known key; did you mean status?"]),
