@@ -101,7 +101,7 @@ def table(found: dict[str, list[dict[str, Any]]], carts: int) -> list[str]:
     """Return the result as a Markdown table: medians, and the ratio to the yardstick (median and worst repeat)."""
     yardstick = [run["cpu"] for run in found[YARDSTICK.name]]
     lines = [
-        "| contender | CPU s per 1,000 carts | wall s | peak MB above start | times the yardstick's CPU (worst) | aim |",
+        "| contender | CPU s per 1,000 carts | wall s | peak MB above start | times bare CPU (worst) | aim |",
         "|---|---|---|---|---|---|",
     ]
     for who in CONTENDERS:

@@ -33,7 +33,7 @@ log = structlog.get_logger()
 ANSWER_LIMIT = 16 * 1024
 OURS_DELAY = timedelta(seconds=30)
 BATCH_TIME = timedelta(seconds=8)  # what is not begun by then goes back, well before the lease's cap
-SMALLEST, LARGEST = 4, 64  # deliveries of one destination that are gated, sent and settled together
+SMALLEST, LARGEST = 4, 128  # deliveries of one destination that are gated, sent and settled together
 QUICK = 1.0  # seconds; a slice done faster lets the next one grow
 
 Pause = Callable[[str], Awaitable[None]]
