@@ -49,7 +49,7 @@ STATIC = Path(__file__).resolve().parent / "static"
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Return the web app. Raises `SetupProblem` when the installation cannot be served as it is set up."""
     settings = settings or load_settings()
-    refuse_production(settings)
+    check_setup(settings)
     app = FastAPI(
         title="Abandoned cart recovery",
         version="1.0",
@@ -71,12 +71,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def refuse_production(settings: Settings) -> None:
-    """Production needs its secrets, and callers that can prove who they are. Raises `SetupProblem`."""
-    if settings.env != "production":
-        return
-    load_master_key(settings)
-    raise SetupProblem("ENV=production needs API keys, and none can exist yet: use ENV=development on this machine")
+def check_setup(settings: Settings) -> None:
+    """Look for the secrets that must be set, and for callers who can prove who they are. Raises `SetupProblem`."""
+    is_production = settings.env == "production"
+    if is_production or not settings.is_sqlite:
+        load_master_key(settings)  # elsewhere the first start makes one
+    if is_production:
+        raise SetupProblem("ENV=production needs API keys, and none can exist yet: use ENV=development on this machine")
 
 
 def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:

@@ -173,10 +173,10 @@ class PollingState(Answer):
     deliveries: DeliveryTotals
 
 
-@router.post("/start", summary="Start polling", response_model=Wanted, responses=problems(422))
 @router.post(
     "/start-abandoned-cart", summary="Start polling (same as /start)", response_model=Wanted, responses=problems(422)
 )
+@router.post("/start", summary="Start polling", response_model=Wanted, responses=problems(422))
 async def start(services: Using, interval: Interval = None) -> dict[str, Any]:
     """Want polling to run, and change the interval if one is given. Starting twice does no harm.
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse
 
-from backend.services.state_words import apart, outcome_in_words, span
+from backend.services.state_words import apart, span
 
 FOLDER = Path(__file__).resolve().parent.parent
 NOTHING = "\N{EM DASH}"
@@ -46,11 +46,6 @@ def money(values: Mapping[str, float]) -> str:
     return ", ".join(f"{amount:,.2f} {currency}" for currency, amount in values.items()) or NOTHING
 
 
-def percent(share: float | None) -> str:
-    """Return a share of one as a percentage; a dash where there was nothing to count."""
-    return NOTHING if share is None else f"{share:.0%}"
-
-
 def milliseconds(value: int | None) -> str:
     """Return a duration in the unit that reads best."""
     if value is None:
@@ -58,9 +53,18 @@ def milliseconds(value: int | None) -> str:
     return f"{value} ms" if value < 1_000 else f"{value / 1_000:.1f} s" if value < 60_000 else span(value / 1_000)
 
 
+def prose(text: str) -> Markup:
+    """Return text with its `quoted names` set as code."""
+    parts = [
+        escape(part) if place % 2 == 0 else Markup("<code>{}</code>").format(part)
+        for place, part in enumerate(text.split("`"))
+    ]
+    return Markup("").join(parts)
+
+
 def short(row_id: str) -> str:
-    """Return the first eight characters of an id."""
-    return row_id[:8]
+    """Return the last eight characters of an id; the first ones tell the time and are alike."""
+    return row_id[-8:]
 
 
 def bars(cycles: Sequence[Mapping[str, Any]], lower: str, upper: str) -> list[dict[str, Any]]:
@@ -101,11 +105,10 @@ def _environment() -> Environment:
     made.filters |= {
         "moment": moment,
         "money": money,
-        "percent": percent,
         "milliseconds": milliseconds,
         "short": short,
+        "prose": prose,
         "span": span,
-        "outcome": outcome_in_words,
     }
     made.globals |= {
         "bars": bars,
