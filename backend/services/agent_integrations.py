@@ -95,20 +95,14 @@ class AgentIntegrationService:
         self._clock = clock
 
     async def list(
-        self,
-        company_id: str,
-        *,
-        status: str | None = None,
-        agent_id: str | None = None,
-        limit: int = 50,
-        after: str | None = None,
+        self, company_id: str, *, status: str | None = None, limit: int = 50, after: str | None = None
     ) -> Page[Agent]:
         """Return agents, newest first; `status="active"` asks which are active. Raises `NotFound`, `BadInput`."""
         part = slice_of(limit, after)
         wanted = known_status(status, get_args(AgentStatus))
         async with self._database.reading(company_id) as tx:
             await found_company(tx, company_id)
-            rows = await AgentStore(tx, company_id).list_page(part.rows, part.place, status=wanted, agent_id=agent_id)
+            rows = await AgentStore(tx, company_id).list_page(part.rows, part.place, status=wanted)
             return part.cut(await self._agents(tx, company_id, rows))
 
     async def get(self, company_id: str, agent_id: str) -> Agent:

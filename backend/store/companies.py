@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from backend.domain.lifecycle import CartState
 from backend.models import carts, companies, company_agents, data_keys, integrations, poll_cycle_counts
 from backend.store.listings import Place, newest
+from backend.store.naming import free_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +80,14 @@ class CompanyStore:
     async def add(self, values: Mapping[str, Any], now: datetime) -> None:
         """Insert the company."""
         fixed = {"id": self._company, "created_at": now, "updated_at": now}
-        await self._connection.execute(insert(companies).values(**values, **fixed))
+        with free_name("a company", values):
+            await self._connection.execute(insert(companies).values(**values, **fixed))
 
     async def change(self, values: Mapping[str, Any], now: datetime) -> None:
         """Change columns of the company."""
         statement = update(companies).where(companies.c.id == self._company)
-        await self._connection.execute(statement.values(**values, updated_at=now))
+        with free_name("a company", values):
+            await self._connection.execute(statement.values(**values, updated_at=now))
 
     async def delete_if_unused(self) -> bool:
         """Delete the company with its keys and counts, unless an agent refers to it; say whether it is gone."""
@@ -105,16 +108,12 @@ class AgentStore:
         self._connection = connection
         self._company = company_id
 
-    async def list_page(
-        self, limit: int, after: Place | None, *, status: str | None = None, agent_id: str | None = None
-    ) -> list[AgentRow]:
+    async def list_page(self, limit: int, after: Place | None, *, status: str | None = None) -> list[AgentRow]:
         """Return agents, newest first."""
         c = company_agents.c
         query = select(company_agents).where(c.company_id == self._company)
         if status is not None:
             query = query.where(c.status == status)
-        if agent_id is not None:
-            query = query.where(c.id == agent_id)
         rows = await self._connection.execute(newest(query, company_agents, "created_at", limit, after))
         return [_agent(row) for row in rows]
 
@@ -141,14 +140,16 @@ class AgentStore:
     async def add(self, agent_id: str, values: Mapping[str, Any], now: datetime) -> None:
         """Insert an agent."""
         fixed = {"company_id": self._company, "id": agent_id, "created_at": now, "updated_at": now}
-        await self._connection.execute(insert(company_agents).values(**values, **fixed))
+        with free_name("an agent", values):
+            await self._connection.execute(insert(company_agents).values(**values, **fixed))
 
     async def change(self, agent_id: str, values: Mapping[str, Any], now: datetime) -> None:
         """Change columns of an agent."""
         statement = update(company_agents).where(
             company_agents.c.company_id == self._company, company_agents.c.id == agent_id
         )
-        await self._connection.execute(statement.values(**values, updated_at=now))
+        with free_name("an agent", values):
+            await self._connection.execute(statement.values(**values, updated_at=now))
 
     async def check_carts_now(self, agent_id: str, now: datetime) -> None:
         """Let the sweep look at the agent's open carts at once: their due times were made with other figures."""

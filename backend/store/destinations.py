@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.models import destinations
 from backend.store.listings import Place, newest
+from backend.store.naming import free_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +80,15 @@ class DestinationStore:
     async def add(self, destination_id: str, values: Mapping[str, Any], now: datetime) -> None:
         """Insert a destination."""
         fixed = {"company_id": self._company, "id": destination_id, "created_at": now, "updated_at": now}
-        await self._connection.execute(insert(destinations).values(**values, **fixed))
+        with free_name("a destination", values):
+            await self._connection.execute(insert(destinations).values(**values, **fixed))
 
     async def change(self, destination_id: str, values: Mapping[str, Any], now: datetime) -> None:
         """Change columns of a destination."""
         c = destinations.c
         statement = update(destinations).where(c.company_id == self._company, c.id == destination_id)
-        await self._connection.execute(statement.values(**values, updated_at=now))
+        with free_name("a destination", values):
+            await self._connection.execute(statement.values(**values, updated_at=now))
 
     async def delete_if_unused(self, destination_id: str) -> bool:
         """Delete a destination unless something refers to it; say whether it is gone."""

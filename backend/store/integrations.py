@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.models import carts, integrations
 from backend.store.listings import Place, newest
+from backend.store.naming import free_name
 
 # What a change of the set-up ends: a poll in flight loses its lease, so what it still wants to save matches no row.
 LEASE_ENDED: Mapping[str, Any] = {"lease_token": None, "lease_expires_at": None, "claims": 0}
@@ -103,13 +104,15 @@ class IntegrationStore:
     async def add(self, integration_id: str, values: Mapping[str, Any], now: datetime) -> None:
         """Insert an integration."""
         fixed = {"company_id": self._company, "id": integration_id, "created_at": now, "updated_at": now}
-        await self._connection.execute(insert(integrations).values(**values, **fixed))
+        with free_name("an integration", values):
+            await self._connection.execute(insert(integrations).values(**values, **fixed))
 
     async def change(self, integration_id: str, values: Mapping[str, Any], now: datetime) -> None:
         """Change columns of an integration, whoever is polling it."""
         c = integrations.c
         statement = update(integrations).where(c.company_id == self._company, c.id == integration_id)
-        await self._connection.execute(statement.values(**values, updated_at=now))
+        with free_name("an integration", values):
+            await self._connection.execute(statement.values(**values, updated_at=now))
 
     async def delete_if_unused(self, integration_id: str) -> bool:
         """Delete an integration unless something refers to it; say whether it is gone."""

@@ -92,8 +92,11 @@ async def test_agents_of_another_company_are_not_shown(agents: AgentIntegrationS
 async def test_two_agents_of_a_company_have_two_names(agents: AgentIntegrationService, world: World) -> None:
     company_id = await make_company(world)
     await agents.create(company_id, AgentDraft(name="Recovery"))
-    with pytest.raises(Conflict):
+    other = await agents.create(company_id, AgentDraft(name="Other"))
+    with pytest.raises(Conflict, match="already an agent named Recovery"):
         await agents.create(company_id, AgentDraft(name="Recovery"))
+    with pytest.raises(Conflict, match="already an agent named Recovery"):
+        await agents.change(company_id, other.id, AgentChanges(name="Recovery"))
 
 
 async def test_an_agent_needs_a_company(agents: AgentIntegrationService) -> None:

@@ -33,8 +33,9 @@ async def test_a_new_company_has_its_first_data_key(companies: CompanyService, w
 
 async def test_a_name_is_taken_once(companies: CompanyService) -> None:
     await companies.create(CompanyDraft(name="Acme"))
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict, match="already a company named Acme") as refused:
         await companies.create(CompanyDraft(name="Acme"))
+    assert (refused.value.field, refused.value.remedy) == ("name", "choose another name")
 
 
 async def test_what_is_not_said_stays(companies: CompanyService) -> None:

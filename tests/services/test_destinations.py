@@ -109,7 +109,7 @@ async def test_plain_http_on_this_machine_needs_leave(
 
 async def test_a_name_is_taken_once_per_agent(service: DestinationService, company_id: str, agent_id: str) -> None:
     await service.create(company_id, draft(agent_id))
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict, match="already a destination named partner"):
         await service.create(company_id, draft(agent_id))
 
 

@@ -145,7 +145,7 @@ async def test_two_companies_may_connect_the_same_store(
 
 async def test_a_name_is_taken_once_per_agent(service: IntegrationService, company_id: str, agent_id: str) -> None:
     await service.create(company_id, draft(agent_id))
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict, match="already an integration named main"):
         await service.create(company_id, draft(agent_id, settings={"base_url": "https://other.example"}))
 
 
