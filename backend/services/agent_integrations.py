@@ -29,9 +29,6 @@ from backend.services.drafts import Changes, Draft
 from backend.services.pages import Page, known_status, slice_of
 from backend.store.companies import AgentRow, AgentStore, ServedRow
 
-# The figures from which the sweep's due times were made.
-TIMING = frozenset({"abandonment_threshold_minutes", "recovery_horizon_days"})
-
 
 class AgentDraft(Draft):
     """An agent to be made."""
@@ -124,7 +121,8 @@ class AgentIntegrationService:
     async def change(self, company_id: str, agent_id: str, changes: AgentChanges) -> Agent:
         """Change an agent. Raises `NotFound`, or `Conflict` when the name is taken.
 
-        New figures hold for carts that are open already: the sweep looks at them at once. What was handed off stays.
+        A new threshold holds for active carts as well: the sweep looks at them at once. A cart that is abandoned
+        already keeps the horizon it was abandoned under.
         """
         async with self._database.transaction(company_id) as tx:
             return await self.change_in(tx, company_id, agent_id, changes)
@@ -134,8 +132,8 @@ class AgentIntegrationService:
         await found_agent(tx, company_id, agent_id)
         store, now = AgentStore(tx, company_id), self._clock.now()
         await store.change(agent_id, changes.values(), now)
-        if changes.model_fields_set & TIMING:
-            await store.check_carts_now(agent_id, now)
+        if changes.abandonment_threshold_minutes is not None:
+            await store.check_active_carts_now(agent_id, now)
         return await self._agent(tx, company_id, agent_id)
 
     async def remove(self, company_id: str, agent_id: str) -> None:

@@ -151,15 +151,18 @@ class AgentStore:
         with free_name("an agent", values):
             await self._connection.execute(statement.values(**values, updated_at=now))
 
-    async def check_carts_now(self, agent_id: str, now: datetime) -> None:
-        """Let the sweep look at the agent's open carts at once: their due times were made with other figures."""
+    async def check_active_carts_now(self, agent_id: str, now: datetime) -> None:
+        """Let the sweep look at the agent's active carts at once: their due times came from another threshold.
+
+        Abandoned carts are left alone: to the sweep a due time that has passed means that they are lost.
+        """
         c = carts.c
         await self._connection.execute(
             update(carts)
             .where(
                 c.company_id == self._company,
                 c.agent_id == agent_id,
-                c.state.in_([CartState.ACTIVE.value, CartState.ABANDONED.value]),
+                c.state == CartState.ACTIVE.value,
                 c.next_check_at > now,
             )
             .values(next_check_at=now)

@@ -21,15 +21,15 @@ def agents(world: World) -> AgentIntegrationService:
     return AgentIntegrationService(world.database, world.clock, world.settings)
 
 
-async def make_cart(world: World, company_id: str, agent_id: str, integration_id: str) -> str:
-    """Add an active cart that is due in an hour."""
+async def make_cart(world: World, company_id: str, agent_id: str, integration_id: str, state: str = "active") -> str:
+    """Add a cart that is due in an hour."""
     cart_id, now = new_id(), world.clock.now()
     row = dict.fromkeys(("revision", "activity", "store_id", "source_cart_id"), "x") | {
         "company_id": company_id,
         "id": cart_id,
         "agent_id": agent_id,
         "integration_id": integration_id,
-        "state": "active",
+        "state": state,
         "episode": 0,
         "currency": "USD",
         "total": 10,
@@ -114,14 +114,20 @@ async def test_an_unknown_status_is_refused(agents: AgentIntegrationService, wor
         await agents.list(await make_company(world), status="paused")
 
 
-@pytest.mark.parametrize(("changes", "is_due"), [({"abandonment_threshold_minutes": 5}, True), ({"name": "X"}, False)])
-async def test_new_figures_let_the_sweep_look_at_open_carts_at_once(
-    agents: AgentIntegrationService, world: World, changes: dict[str, object], is_due: bool
+@pytest.mark.parametrize(
+    ("state", "changes", "is_due"),
+    [
+        ("active", {"abandonment_threshold_minutes": 5}, True),
+        ("active", {"name": "Other"}, False),
+        ("abandoned", {"abandonment_threshold_minutes": 5, "recovery_horizon_days": 60}, False),
+    ],
+)
+async def test_a_new_threshold_lets_the_sweep_look_at_active_carts_at_once(
+    agents: AgentIntegrationService, world: World, state: str, changes: dict[str, object], is_due: bool
 ) -> None:
     company_id = await make_company(world)
     agent_id = await make_agent(world, company_id)
-    integration_id = await make_integration(world, company_id, agent_id)
-    await make_cart(world, company_id, agent_id, integration_id)
+    await make_cart(world, company_id, agent_id, await make_integration(world, company_id, agent_id), state)
     await agents.change(company_id, agent_id, AgentChanges.model_validate(changes))
     async with world.database.reading(company_id) as tx:
         due_at = (await tx.execute(select(carts.c.next_check_at))).scalar_one()

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from backend.domain.signing import secret_bytes
 from backend.errors import BadInput, Conflict, NotFound, SetupProblem
+from backend.models import deliveries
 from backend.models import destinations as table
 from backend.services.destinations import DestinationChanges, DestinationDraft, DestinationService
-from tests.factories import make_agent, make_company, make_destination
+from tests.factories import make_agent, make_company, make_destination, make_integration
 from tests.worlds import World
 
 URL = "https://partner.example/hook"
@@ -188,6 +190,25 @@ async def test_an_unused_destination_is_deleted(service: DestinationService, com
     await service.remove(company_id, made.destination.id)
     with pytest.raises(NotFound):
         await service.get(company_id, made.destination.id)
+
+
+async def test_a_destination_with_deliveries_is_deactivated(
+    service: DestinationService, world: World, company_id: str, agent_id: str
+) -> None:
+    made = await service.create(company_id, draft(agent_id))
+    keys = {"company_id": company_id, "id": "d", "destination_id": made.destination.id, "agent_id": agent_id}
+    row = {"type": "cart.abandoned", "webhook_id": "w", "state": "pending", "body": b"", "cart_count": 1, "attempts": 0}
+    store = {"integration_id": await make_integration(world, company_id, agent_id), "created_at": world.clock.now()}
+    async with world.database.transaction(company_id) as tx:
+        await tx.execute(insert(deliveries), [keys | row | store])
+    await service.remove(company_id, made.destination.id)
+    assert (await service.get(company_id, made.destination.id)).status == "inactive"
+
+
+async def test_two_workers_may_give_the_default_at_once(world: World, agent_id: str) -> None:
+    service = with_default(world)
+    made = await asyncio.gather(service.ensure_default(), service.ensure_default())
+    assert sorted(len(each) for each in made) == [0, 1]
 
 
 @pytest.mark.parametrize("deed", ["get", "remove", "rotate_secret", "drop_old_secrets"])
