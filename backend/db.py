@@ -159,9 +159,9 @@ async def prepare_database(settings: Settings) -> None:
     Raises `SetupProblem` when the database cannot be reached or is not up to date.
     """
     if settings.is_sqlite or settings.auto_migrate:
-        if settings.is_sqlite:
-            settings.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            if settings.is_sqlite:
+                settings.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
             await asyncio.to_thread(upgrade_database, settings.async_database_url)
         except (OSError, DBAPIError) as error:
             raise SetupProblem(f"the database cannot be brought up to date: {_in_words(error)}") from error
