@@ -40,6 +40,7 @@ MOVES: dict[CartState, frozenset[CartState]] = {
     _S.CONVERTED: frozenset(),
 }
 BOUGHT = frozenset({_S.RECOVERED, _S.CONVERTED})
+CONTENT_DIGITS = 16  # of the 32 of an activity hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +140,21 @@ def _line(line: Line) -> str:
 
 
 def activity_hash(seen: SeenCart) -> str:
-    """Hash what the shopper does: items, quantities, totals. A change of it revives an abandoned cart."""
-    return _digest([str(seen.total), seen.currency, *map(_line, seen.lines)])
+    """Hash what the shopper does, in two halves: what is in the cart, and who they say they are.
+
+    A change of either moves the clock of an active cart; only the first (`content_of`) revives an abandoned one.
+    """
+    content = _digest([str(seen.total), seen.currency, *map(_line, seen.lines)])
+    person = seen.shopper
+    contact = _digest(
+        [str(part) for part in (person.id, person.email, person.phone, person.first_name, person.last_name)]
+    )
+    return content[:CONTENT_DIGITS] + contact[:CONTENT_DIGITS]
+
+
+def content_of(activity: str) -> str:
+    """Return the half of an activity hash that tells of items, quantities and totals."""
+    return activity[:CONTENT_DIGITS]
 
 
 def revision_hash(seen: SeenCart, activity: str) -> str:
@@ -229,7 +243,7 @@ def next_sight(row: CartRow, seen: SeenCart, rules: AgentRules, now: datetime) -
     revision = revision_hash(seen, activity)
     if revision == row.revision and not _has_come_back(row, seen):
         return Change(Kind.SAME, row, [])
-    was_active_change = activity != row.activity
+    before = row.activity
     _take_over(row, seen, revision, activity)
     events = [EventDraft("cart.updated", min(seen.updated_at, now), has_content=True)]
     contact_came = False
@@ -238,13 +252,13 @@ def next_sight(row: CartRow, seen: SeenCart, rules: AgentRules, now: datetime) -
     elif not seen.lines:
         _empty(row, now, events)
     else:
-        contact_came = not _wake(row, seen, rules, now, events, moved=was_active_change)
+        contact_came = not _wake(row, seen, rules, now, events, before)
     return Change(Kind.CHANGED, row, events, contact_came=contact_came)
 
 
 def _has_come_back(row: CartRow, seen: SeenCart) -> bool:
     """Whether an excluded cart is listed as a cart again."""
-    return row.state is CartState.EXCLUDED and seen.status is SourceStatus.OPEN
+    return row.state is CartState.EXCLUDED and seen.status is SourceStatus.OPEN and bool(seen.lines)
 
 
 def _take_over(row: CartRow, seen: SeenCart, revision: str, activity: str) -> None:
@@ -259,17 +273,20 @@ def _take_over(row: CartRow, seen: SeenCart, revision: str, activity: str) -> No
 
 
 def _wake(
-    row: CartRow, seen: SeenCart, rules: AgentRules, now: datetime, events: list[EventDraft], *, moved: bool
+    row: CartRow, seen: SeenCart, rules: AgentRules, now: datetime, events: list[EventDraft], before: str
 ) -> bool:
-    """Let new content move the activity clock and revive the cart; return False when only details came.
+    """Let the shopper's doings move the activity clock and revive the cart; return False when only details came.
 
-    A late contact field alone does not revive, and neither does content that is no newer than the abandonment.
+    `before` is the activity hash so far. A late contact field alone does not revive, and neither does content that
+    is no newer than the abandonment. What the store does by itself (a payment link that ends) moves no clock.
     """
     at = min(seen.updated_at, now)
     if row.state is CartState.ACTIVE:
-        row.last_activity_at = max(row.last_activity_at, at)
+        if row.activity != before:
+            row.last_activity_at = max(row.last_activity_at, at)
         row.next_check_at = row.abandon_at(rules)
         return True
+    moved = content_of(row.activity) != content_of(before)
     is_later = row.abandoned_at is None or at > row.abandoned_at
     if row.state in {CartState.ABANDONED, CartState.LOST} and not (moved and is_later):
         return False
