@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 # The next window begins this long before the store's own clock at the first page, so that a row written
 # while the store answered is read again rather than missed.
 SETTLE = timedelta(seconds=60)
-FUTURE = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +40,10 @@ def advance(cursor: Cursor, *, next_page_token: str | None, server_time: datetim
     """Return the cursor to save with a page.
 
     `page_token` moves with every page, `watermark` only when the window was drained. `server_time` is the page's
-    `Date`; a store that sends none is taken to agree with `now`. The watermark never goes back.
+    `Date`; a store that sends none is taken to agree with `now`. The watermark goes back with the store's clock: what
+    is touched after a clock was put right is dated before the old watermark, and reading twice loses nothing.
     """
     marked = cursor.next_watermark or (server_time or now) - SETTLE
     if next_page_token is not None:
         return replace(cursor, page_token=next_page_token, next_watermark=marked)
-    watermark = marked if cursor.watermark is None else max(marked, cursor.watermark)
-    if server_time is not None and watermark > server_time + FUTURE:
-        watermark = marked  # the store's clock was far ahead once; do not wait for it to come true
-    return Cursor(watermark=watermark, window_from=cursor.window_from)
+    return Cursor(watermark=marked, window_from=cursor.window_from)
