@@ -97,9 +97,11 @@ def _excluded(case: Case) -> Objection | None:
 
 
 def _threshold(case: Case) -> Objection | None:
+    """Nobody is written to before the time is up; once written, a worker whose clock is behind asks no second time."""
     if case.state is CartState.ACTIVE:
         return _deny("the shopper is active")
-    return Objection(Verdict.DEFER, "not idle long enough", case.abandon_at) if case.now <= case.abandon_at else None
+    waits = case.stage is Stage.WRITE and case.now <= case.abandon_at
+    return Objection(Verdict.DEFER, "not idle long enough", case.abandon_at) if waits else None
 
 
 def _episode(case: Case) -> Objection | None:
