@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import structlog
+
 from backend.clock import Clock
 from backend.config import Settings
 from backend.db import Database
+from backend.errors import SetupProblem
 from backend.outbound import Outbound
 from backend.services.abandoned_carts import AbandonedCartAgentService
 from backend.services.agent_integrations import AgentIntegrationService
@@ -19,6 +22,8 @@ from backend.services.leases import LeaseKeeper
 from backend.services.overview import OverviewService
 from backend.services.poller import AgentIntegrationPoller
 from backend.services.status import PollingStatus
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,10 @@ async def build_services(
     destinations = DestinationService(base.database, base.clock, settings, base.keyring)
 
     async def make_defaults() -> None:
-        await destinations.ensure_default()
+        try:
+            await destinations.ensure_default()
+        except SetupProblem as problem:  # told by every cycle, and no reason to stop the others' work
+            log.error("default_destination.refused", problem=str(problem))  # noqa: TRY400  the message says it all
 
     engine = build_engine(base, make_defaults)
     return Services(
