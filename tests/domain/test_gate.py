@@ -10,7 +10,8 @@ import pytest
 
 from backend.domain.gate import FRESH_WAIT, RULES, Case, Stage, Verdict, decide
 from backend.domain.lifecycle import CartState
-from tests.domain.sights import NOON, RULES as AGENT
+from tests.domain.sights import NOON
+from tests.domain.sights import RULES as AGENT
 
 S, SECOND = CartState, timedelta(seconds=1)
 GOOD = Case(
