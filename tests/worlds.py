@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,14 @@ class World:
 
 @pytest.fixture
 async def world(database_url: str) -> AsyncIterator[World]:
-    """Return a world on a fresh migrated database; the test runs once on SQLite and once on PostgreSQL.
+    """Return a world on a fresh migrated database; the test runs once on SQLite and once on PostgreSQL."""
+    async with opened_world(database_url) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def opened_world(database_url: str) -> AsyncIterator[World]:
+    """Open a world on a migrated database.
 
     Loopback is allowed, as the simulators live there. `settings.master_key` is the keyring's own key, so that a
     command started by the test opens what the test sealed.
@@ -51,6 +59,8 @@ async def world(database_url: str) -> AsyncIterator[World]:
         outbound_allow_loopback=True,
     )
     database, http = Database(settings), Outbound(OutboundPolicy(allow_loopback=True))
-    yield World(settings, database, Keyring(master_key), Clock(), http)
-    await http.aclose()
-    await database.close()
+    try:
+        yield World(settings, database, Keyring(master_key), Clock(), http)
+    finally:
+        await http.aclose()
+        await database.close()

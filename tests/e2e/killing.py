@@ -1,0 +1,54 @@
+"""One worker is killed at a named moment, another one finishes the work."""
+
+from __future__ import annotations
+
+import signal
+
+from simulator.faults import Fault
+from tests.e2e.processes import LIMIT, Victim, Victims
+from tests.e2e.scene import Account, Scene, until
+
+BYTES_SENT = "bytes_sent"
+# The moment, and how often it comes at least while the carts of `scene.set_up(world, 10)` are worked off. That the
+# bytes are sent only the receiver can tell; the others are told by the engine.
+MOMENTS = {
+    "page_fetched": 8,
+    "before_commit": 8,
+    "after_commit": 8,
+    "delivery_claimed": 3,
+    BYTES_SENT: 10,
+    "answer_read": 10,
+}
+
+
+async def kill_at(scene: Scene, victims: Victims, moment: str, nth: int) -> Account:
+    """Kill one worker when the moment comes for the nth time, let another finish, and take account."""
+    victim = await start_until(scene, victims, moment, nth)
+    await victim.kill()
+    scene.partner.faults.clear()
+    await scene.note_kill()
+    survivor = await victims.start(scene.orders())
+    await scene.finished()
+    code = await survivor.end()
+    account = await scene.close_account()
+    if code != 0:
+        account.faults.append(f"the survivor ended with {code}")
+    return account
+
+
+async def start_until(scene: Scene, victims: Victims, moment: str, nth: int) -> Victim:
+    """Start a worker and return it stopped at the nth coming of the moment."""
+    if moment != BYTES_SENT:
+        victim = await victims.start(scene.orders(moment, nth))
+        await victim.hears("reached")
+        return victim
+    held = hold_answer(scene, nth)
+    victim = await victims.start(scene.orders())
+    await until(lambda: held.times == 0)
+    victim.send(signal.SIGSTOP)
+    return victim
+
+
+def hold_answer(scene: Scene, nth: int) -> Fault:
+    """Let the partner act on its nth message and then never end its answer; `times` becomes 0 when that is so."""
+    return scene.partner.inject("accepted_then_drip", after=nth - 1, match="/hook/", seconds=LIMIT)

@@ -1,0 +1,73 @@
+"""A worker process that is there to be stopped or killed.
+
+It says `running` and works like any worker. When the named moment of the work comes for the nth time it says `reached`
+and stops itself, all threads at once, right there: whoever started it kills it or lets it go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+from backend.config import Settings
+from backend.logs import set_up_logs
+from backend.services.wiring import build_services
+from backend.worker import Worker, stop_on_signals
+
+DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What a process is told: its settings, and the moment at which to stop, if any."""
+
+    settings: dict[str, Any]
+    moment: str | None = None
+    nth: int = 1
+
+
+class Checkpoint:
+    """Counts how often the moment came."""
+
+    def __init__(self, orders: Orders, voice: Connection) -> None:
+        self._name = orders.moment
+        self._left = orders.nth
+        self._voice = voice
+
+    async def __call__(self, moment: str) -> None:
+        """Stop the process when the moment has come so often."""
+        if moment != self._name:
+            return
+        self._left -= 1
+        if self._left == 0:
+            self._voice.send("reached")
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def main(orders: Orders, voice: Connection, log: str) -> None:
+    """Be the process; `log` names the file that its log lines go to."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(file, sys.stderr.fileno())
+    asyncio.run(_work(orders, voice))
+
+
+async def _work(orders: Orders, voice: Connection) -> None:
+    """Run the loops until told to end."""
+    settings = Settings(_env_file=None, **orders.settings)
+    set_up_logs(settings)
+    services = await build_services(settings, checkpoint=Checkpoint(orders, voice))
+    try:
+        with stop_on_signals() as stopped:
+            async with Worker(services).running():
+                voice.send("running")
+                await stopped.wait()
+    finally:
+        await services.aclose()
