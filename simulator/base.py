@@ -44,6 +44,9 @@ class Simulator:
         self.base_url = ""
         # How far the server's own clock is from `now`.
         self.clock_skew = timedelta(0)
+        # While it is closed (`clear()`), requests are taken and not answered.
+        self.gate = asyncio.Event()
+        self.gate.set()
 
     def routes(self) -> list[web.RouteDef]:
         """Return the server's routes."""
@@ -95,6 +98,7 @@ class Simulator:
             return await handler(request)
         path = request.raw_path
         await self._remember(request, path)
+        await self.gate.wait()
         fault = self.fault_for(path, GENERIC_ANSWERS | {"slow", "date", "answered_then_reset"})
         if fault is not None and fault.kind in GENERIC_ANSWERS:
             return self._dated(await answer_with(fault, request), timedelta(0))
