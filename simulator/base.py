@@ -47,6 +47,7 @@ class Simulator:
         # While it is closed (`clear()`), requests are taken and not answered.
         self.gate = asyncio.Event()
         self.gate.set()
+        self.asked = asyncio.Event()  # set by every request
 
     def routes(self) -> list[web.RouteDef]:
         """Return the server's routes."""
@@ -98,6 +99,7 @@ class Simulator:
             return await handler(request)
         path = request.raw_path
         await self._remember(request, path)
+        self.asked.set()
         await self.gate.wait()
         fault = self.fault_for(path, GENERIC_ANSWERS | {"slow", "date", "answered_then_reset"})
         if fault is not None and fault.kind in GENERIC_ANSWERS:
