@@ -65,9 +65,7 @@ class Children:
 
     async def simulator(self, name: str, *arguments: str) -> str:
         """Start a simulated server and return its base URL. Raises `SetupProblem` when it does not start."""
-        # None of our settings concern it.
-        environment = {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "TZ") if key in os.environ}
-        process = await self.start(name, "simulator", *arguments, environment=environment, is_heard=True)
+        process = await self.start(name, "simulator", *arguments, environment=plain_environment(), is_heard=True)
         assert process.stdout is not None  # noqa: S101  (asked for above)
         try:
             line = (await asyncio.wait_for(process.stdout.readline(), START_LIMIT)).decode()
@@ -85,6 +83,11 @@ class Children:
         """Return where the children's output is, and its last line."""
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines() if self._log.exists() else []
         return f"see {self._log}" + (f": {lines[-1][:300]}" if lines else "")
+
+
+def plain_environment() -> dict[str, str]:
+    """Return what any process needs of this shell, and nothing that could be a setting of ours."""
+    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TZ", "TMPDIR") if name in os.environ}
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -19,7 +19,7 @@ from backend.config import Settings
 from backend.domain.signing import make_secret
 from backend.errors import SetupProblem
 from backend.worker import LoopLock
-from scripts.children import ROOT, Children
+from scripts.children import ROOT, Children, plain_environment
 from scripts.demo_stock import SHOPS, Control, CustomShelf, Shelf, ShopifyShelf, Shoppers, WooCommerceShelf, new_numbers
 
 FOLDER = ROOT / "data" / "demo"
@@ -59,6 +59,11 @@ class DemoWorld:
     def environment(self) -> dict[str, str]:
         """Every setting as an environment variable, so that nothing of this shell's own or of .env gets in."""
         return {name.upper(): _as_variable(value) for name, value in self.settings}
+
+    @property
+    def process_environment(self) -> dict[str, str]:
+        """What a process of the product needs: the settings, and what Python and the system need of this shell."""
+        return {**plain_environment(), **self.environment}
 
     @property
     def credentials(self) -> dict[str, str]:
@@ -144,7 +149,7 @@ def _clear(folder: Path) -> None:
 
 async def _start_servers(children: Children, memory: _Memory) -> dict[str, str]:
     """Start the servers, each on the port it had or on a free one; return their addresses."""
-    options = {name: ["--shops", "0"] for name in SERVERS} | {PARTNER: ["--keep-bodies", "50"]}
+    options = {name: ["--shops", "0"] for name in SERVERS} | {PARTNER: ["--keep-bodies", "12"]}
     starts = (
         children.simulator(name, name, "--port", str(memory.ports.get(name, 0)), *options[name]) for name in SERVERS
     )
