@@ -66,7 +66,7 @@ def groups(spec: Spec, origin: str = "") -> list[dict[str, Any]]:
     """Return the groups of the API in their order, each with its operations."""
     found = list(_operations(spec, origin))
     return [
-        {"name": tag["name"], "slug": tag["name"], "description": tag["description"],
+        {"name": tag["name"], "description": tag["description"],
          "operations": [operation for operation in found if tag["name"] in operation["tags"]]}
         for tag in spec["tags"]
     ]  # fmt: skip
@@ -92,6 +92,7 @@ def _operation(spec: Spec, where: tuple[str, str, str], operation: Spec) -> dict
         "description": operation.get("description", ""),
         "parameters": [_parameter(spec, one) for one in operation.get("parameters", [])],
         "fields": [] if body is None else _fields(spec, body),
+        "body_description": "" if body is None else _resolved(spec, body).get("description", ""),
         "body": _pretty(body_example),
         "curl": _curl(f"{origin}{path}", method, body_example),
         "responses": [_response(spec, status, one) for status, one in operation["responses"].items()],
@@ -122,7 +123,8 @@ def _fields(spec: Spec, schema: Spec) -> list[dict[str, Any]]:
 def _response(spec: Spec, status: str, one: Spec) -> dict[str, Any]:
     schema = _json_schema(one)
     example = None if schema is None or not status.startswith("2") else example_of(spec, schema)
-    return {"status": status, "description": one["description"], "example": _pretty(example)}
+    said = one["description"] if one["description"] != "Successful Response" else "Done."
+    return {"status": status, "description": said, "example": _pretty(example)}
 
 
 def _json_schema(holder: Spec) -> Spec | None:
@@ -150,7 +152,7 @@ def kind_of(spec: Spec, schema: Spec) -> str:
         kind = str(plain.get("format") or plain.get("type", "any"))
     bounds = [plain.get("minimum"), plain.get("maximum")]
     if None not in bounds:
-        kind += f", {bounds[0]} to {bounds[1]}"
+        kind += f", {bounds[0]:g} to {bounds[1]:g}"
     elif "maxLength" in plain:
         kind += f", at most {plain['maxLength']} characters"
     return f"{kind}, default {json.dumps(schema['default'])}" if schema.get("default") is not None else kind
