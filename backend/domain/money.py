@@ -8,7 +8,8 @@ from typing import Any
 from backend.errors import BadRecord
 
 UNITS = Decimal(10_000)
-LIMIT = Decimal(900_000_000_000_000)  # a BIGINT of 1/10,000 units holds a little more
+# A BIGINT of 1/10,000 units holds ten times as much, and a payload's sum of 100 of these in 1/1,000 fits 64 bits.
+LIMIT = Decimal(90_000_000_000_000)
 NUMBERS = (str, int, float, Decimal)
 POWERS = tuple(Decimal(10) ** digits for digits in range(4))
 NO_DECIMALS = frozenset("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split())

@@ -19,7 +19,7 @@ from backend.domain.money import to_minor
 
 SCHEMA_VERSION = "1.0"
 LIMIT_BYTES = 256 * 1024
-LINES_KEPT = 50  # of a single cart that alone would pass the limit
+LINES_KEPT = 50  # of a single cart that alone would pass the limit; fewer where even these would
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,10 @@ def _fitted(event_type: str, sender: Sender, entries: list[Entry]) -> list[Parce
     if len(body) <= LIMIT_BYTES:
         return [Parcel(body, tuple(entries))]
     if len(entries) == 1:
-        return [Parcel(_body(event_type, sender, entries, LINES_KEPT), tuple(entries))]
+        kept = LINES_KEPT
+        while len(body) > LIMIT_BYTES and kept:
+            body, kept = _body(event_type, sender, entries, kept), kept // 2
+        return [Parcel(body, tuple(entries))]
     middle = len(entries) // 2
     return _fitted(event_type, sender, entries[:middle]) + _fitted(event_type, sender, entries[middle:])
 

@@ -26,10 +26,10 @@ GOOD = Case(
     is_contactable=True,
     refuses_contact=False,
 )
-OLD = {"abandon_at": NOON - AGENT.horizon - SECOND}
-UNREACHABLE = {"is_contactable": False}
-REFUSES = {"refuses_contact": True}
-UNREAD = {"needs_fresh_read": True}
+OLD: dict[str, Any] = {"abandon_at": NOON - AGENT.horizon - SECOND}
+UNREACHABLE: dict[str, Any] = {"is_contactable": False}
+REFUSES: dict[str, Any] = {"refuses_contact": True}
+UNREAD: dict[str, Any] = {"needs_fresh_read": True}
 # facts, what is said when a delivery is written, what right before an attempt
 ROWS: list[tuple[dict[str, Any], str | None, str | None]] = [
     ({}, None, None),
