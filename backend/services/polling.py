@@ -16,6 +16,7 @@ from backend.domain import backoff
 from backend.domain import cursor as cursors
 from backend.domain.carts import CartPage
 from backend.domain.cursor import Cursor
+from backend.domain.limits import fitted
 from backend.domain.work import PollWork, Tally
 from backend.errors import FixCredentials, LeaseLost, OurFault, TryLater
 from backend.outbound import Outbound
@@ -109,7 +110,7 @@ class StorePolls:
             if cursor.window_from is None:
                 raise RuntimeError("a walk needs a window")
             began_at, began = self._clock.now(), time.perf_counter()
-            page = await adapter.fetch_page(cursor.window_from, cursor.page_token)
+            page = fitted(await adapter.fetch_page(cursor.window_from, cursor.page_token))
             report.seconds["fetch"] += time.perf_counter() - began
             cursor = cursors.advance(
                 cursor, next_page_token=page.next_page_token, server_time=page.server_time, now=began_at
@@ -132,7 +133,7 @@ class StorePolls:
         ids = [row.source_cart_id for row in waiting]
         for start in range(0, len(ids), REREAD_AT_ONCE):
             began_at, began = self._clock.now(), time.perf_counter()
-            page = await adapter.reread(ids[start : start + REREAD_AT_ONCE])
+            page = fitted(await adapter.reread(ids[start : start + REREAD_AT_ONCE]))
             report.seconds["fetch"] += time.perf_counter() - began
             await self._save(page, None, (work, cycle, report), began_at)
 

@@ -14,7 +14,7 @@ from backend.errors import BadRecord
 from backend.platforms.reading import email_or_none, phone_or_none, refuse_future, text_or_none, unreadable, utc_time
 
 RAW_VERSION = "custom/1"
-LONGEST_ID = 255
+LONGEST_ID = 200
 LONGEST_URL = 2048
 UNKNOWN_CONSENT = Consent()
 STATUSES = {status.value: status for status in SourceStatus}
