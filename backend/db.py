@@ -15,12 +15,12 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from backend.config import ROOT, Settings, with_driver
-from backend.errors import Conflict, SetupProblem
+from backend.errors import Conflict, SetupProblem, Unavailable
 
 # What services pass on to stores; only stores and this file know what it is.
 Transaction = AsyncConnection
@@ -75,12 +75,15 @@ class Database:
         async with AsyncExitStack() as stack:
             if self.is_sqlite and writes:
                 await stack.enter_async_context(self._writer)
-            connection = await stack.enter_async_context(self.engine.connect())
-            if self.is_sqlite:
-                await connection.execution_options(begin_immediate=writes)
-            await stack.enter_async_context(connection.begin())
-            if not self.is_sqlite:
-                await connection.execute(SET_SCOPE, {"role": role, "company": company_id})
+            try:
+                connection = await stack.enter_async_context(self.engine.connect())
+                if self.is_sqlite:
+                    await connection.execution_options(begin_immediate=writes)
+                await stack.enter_async_context(connection.begin())
+                if not self.is_sqlite:
+                    await connection.execute(SET_SCOPE, {"role": role, "company": company_id})
+            except (OSError, OperationalError, InterfaceError) as error:
+                raise Unavailable("the database does not answer") from error
             try:
                 yield connection
             except IntegrityError as error:

@@ -7,6 +7,7 @@ ServiceError
 ├── NotSignedIn         say who you are (401)
 ├── NotAllowed          this caller may not (403)
 ├── SetupProblem        change a setting or a file, then start again (exit code 2)
+├── Unavailable         the database does not answer; try again soon (503)
 ├── LeaseLost           another worker owns this work now; change nothing
 ├── IllegalMove         our bug: a cart was asked to make a move its state does not have
 ├── PlatformError       what a store's answer means for its poll
@@ -78,6 +79,12 @@ class SetupProblem(ServiceError):
     """The installation cannot start as it is set up."""
 
     code = "setup_problem"
+
+
+class Unavailable(ServiceError):
+    """Something this service needs does not answer at this moment."""
+
+    code = "unavailable"
 
 
 class LeaseLost(ServiceError):

@@ -27,6 +27,7 @@ from backend.errors import (
     ServiceError,
     SetupProblem,
     TryLater,
+    Unavailable,
 )
 
 MEDIA_TYPE = "application/problem+json"
@@ -42,6 +43,7 @@ STATUSES: Mapping[type[Exception], int] = {
     NotSignedIn: 401,
     NotAllowed: 403,
     SetupProblem: 503,
+    Unavailable: 503,
     PlatformError: 502,
     OutboundError: 502,
 }
@@ -57,6 +59,7 @@ TITLES: Mapping[str, str] = {
     "not_signed_in": "Say who you are",
     "our_bug": "This is our fault",
     "setup_problem": "The installation is not set up for this",
+    "unavailable": "Something the service needs does not answer",
     "store_refused": "The store did not answer as it should",
     "wrong_media_type": "The body is of the wrong kind",
 }
