@@ -1,0 +1,163 @@
+"""The settings: what .env.example says of them, where they are read from, and how faults in them are told."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+
+from backend.config import ROOT, Settings, load_settings, with_driver
+from backend.errors import SetupProblem
+
+EXAMPLE = ROOT / ".env.example"
+FIELDS = {name.upper(): field for name, field in Settings.model_fields.items()}
+GOOD_KEY = base64.b64encode(bytes(32)).decode()
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let the settings files be read from an empty folder."""
+    monkeypatch.setitem(Settings.model_config, "env_file", (tmp_path / ".env", tmp_path / ".env.local"))
+    return tmp_path
+
+
+def fault(monkeypatch: pytest.MonkeyPatch, **variables: str) -> str:
+    """Return what is said of these variables."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SetupProblem) as caught:
+        load_settings()
+    return str(caught.value)
+
+
+def test_the_example_lists_every_setting_and_no_other() -> None:
+    assert sorted(dotenv_values(EXAMPLE)) == sorted(FIELDS)
+
+
+def test_the_example_holds_the_defaults() -> None:
+    copied, plain = Settings(_env_file=EXAMPLE), Settings(_env_file=None)
+    assert copied.model_dump() == plain.model_dump()
+
+
+def test_every_setting_of_the_example_has_its_reason_above_it() -> None:
+    lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
+    bare = [
+        line
+        for above, line in itertools.pairwise(lines)
+        if line and not line.startswith("#") and not above.startswith("# ")
+    ]
+    assert bare == []
+
+
+def test_every_setting_has_its_reason_in_the_code() -> None:
+    assert [name for name, field in FIELDS.items() if not field.description] == []
+
+
+@pytest.mark.parametrize("name", [".env", ".env.local"])
+def test_settings_are_read_from_a_file_in_the_root(root: Path, name: str) -> None:
+    (root / name).write_text("POLLING_INTERVAL=77\n", encoding="utf-8")
+    assert load_settings().polling_interval == 77
+
+
+def test_the_files_are_looked_for_in_the_projects_root() -> None:
+    assert Settings.model_config["env_file"] == (ROOT / ".env", ROOT / ".env.local")
+
+
+def test_the_local_file_wins_over_the_other(root: Path) -> None:
+    (root / ".env").write_text("POLLING_INTERVAL=77\nLOG_LEVEL=error\n", encoding="utf-8")
+    (root / ".env.local").write_text("POLLING_INTERVAL=88\n", encoding="utf-8")
+    found = load_settings()
+    assert (found.polling_interval, found.log_level) == (88, "error")
+
+
+def test_the_environment_wins_over_the_files(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / ".env.local").write_text("POLLING_INTERVAL=88\n", encoding="utf-8")
+    monkeypatch.setenv("POLLING_INTERVAL", "99")
+    assert load_settings().polling_interval == 99
+
+
+def test_lists_are_separated_by_commas(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLATFORMS", "shopify, custom")
+    monkeypatch.setenv("OUTBOUND_ALLOWED_PORTS", "443, 9443")
+    found = load_settings()
+    assert (found.platforms, found.outbound_allowed_ports) == (("shopify", "custom"), (443, 9443))
+
+
+def test_the_documented_defaults_hold() -> None:
+    found = Settings(_env_file=None)
+    assert (found.polling_interval, found.target_template_slug) == (30, "ecommerce-abandoned-cart")
+    assert (found.platforms, found.external_api_url) == (("shopify", "woocommerce", "custom"), "")
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("postgresql://u:p@db/carts", "postgresql+asyncpg://u:p@db/carts"),
+        ("postgres://u@db/carts", "postgresql+asyncpg://u@db/carts"),
+        ("postgresql+asyncpg://u@/carts?host=/run", "postgresql+asyncpg://u@/carts?host=/run"),
+        ("sqlite:///data/a.db", f"sqlite+aiosqlite:///{ROOT}/data/a.db"),
+        ("sqlite+aiosqlite:////var/lib/a.db", "sqlite+aiosqlite:////var/lib/a.db"),
+        ("sqlite:///a.db?timeout=5", f"sqlite+aiosqlite:///{ROOT}/a.db?timeout=5"),
+    ],
+)
+def test_plain_database_urls_get_their_driver(given: str, meant: str) -> None:
+    assert with_driver(given) == meant
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("mysql://u@db/carts", "mysql is not supported; use sqlite:/// or postgresql://"),
+        ("carts.db", "is not supported; use sqlite:/// or postgresql://"),
+        ("sqlite://", "an SQLite database needs a file"),
+        ("sqlite:///:memory:", "an SQLite database needs a file"),
+    ],
+)
+def test_a_database_url_that_cannot_be_used_says_what_can(
+    root: Path, monkeypatch: pytest.MonkeyPatch, url: str, words: str
+) -> None:
+    said = fault(monkeypatch, DATABASE_URL=url)
+    assert "DATABASE_URL" in said
+    assert words in said
+
+
+@pytest.mark.parametrize(
+    ("key", "words"), [("no base64!", "MASTER_KEY is not base64"), ("c2hvcnQ=", "must be 32 bytes in base64, not 5")]
+)
+def test_a_master_key_that_does_not_hold_is_refused_without_being_shown(
+    root: Path, monkeypatch: pytest.MonkeyPatch, key: str, words: str
+) -> None:
+    said = fault(monkeypatch, MASTER_KEY=key)
+    assert words in said
+    assert key not in said
+
+
+def test_a_good_master_key_is_taken(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MASTER_KEY", GOOD_KEY)
+    assert load_settings().master_key == GOOD_KEY
+
+
+def test_production_refuses_stores_on_this_machine(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "production refuses it" in fault(monkeypatch, ENV="production", OUTBOUND_ALLOW_LOOPBACK="true")
+
+
+def test_a_default_destination_needs_its_secret(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "EXTERNAL_API_SECRET" in fault(monkeypatch, EXTERNAL_API_URL="https://partner.example/hook")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("POLLING_INTERVAL", "4"), ("PORT", "70000"), ("LOG_LEVEL", "loud"), ("LEASE_SECONDS", "soon")]
+)
+def test_a_value_out_of_bounds_names_its_variable(
+    root: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    assert fault(monkeypatch, **{name: value}).startswith(f"{name}: ")
+
+
+def test_all_faults_are_told_at_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = fault(monkeypatch, POLLING_INTERVAL="4", PORT="0")
+    assert "POLLING_INTERVAL" in said
+    assert "PORT" in said
