@@ -101,7 +101,10 @@ class CartStore:
         self._company = company_id
 
     async def load_by_source(self, integration_id: str, source_ids: Sequence[str]) -> dict[str, CartRow]:
-        """Return the stored carts of a page by their platform's ids."""
+        """Return the stored carts of a page by their platform's ids, kept from others until the transaction ends.
+
+        Else what the sweep or a delivery writes meanwhile would be taken back by the page's save.
+        """
         found: dict[str, CartRow] = {}
         for start in range(0, len(source_ids), _CHUNK):
             query = _READ.where(
@@ -109,7 +112,8 @@ class CartStore:
                 carts.c.integration_id == integration_id,
                 carts.c.source_cart_id.in_(source_ids[start : start + _CHUNK]),
             )
-            for row in await self._connection.execute(query):
+            # Rows are locked in the order of their ids everywhere, so that no two transactions wait for each other.
+            for row in await self._connection.execute(query.order_by(carts.c.id).with_for_update()):
                 found[row.source_cart_id] = cart_row(row)
         return found
 

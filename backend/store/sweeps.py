@@ -29,7 +29,7 @@ class SweepStore:
         query = (
             select(carts)
             .where(c.company_id == self._company, c.id.in_(ids), c.lease_token == token, c.lease_expires_at > now)
-            .order_by(c.next_check_at)
+            .order_by(c.id)
             .with_for_update()
         )
         return [cart_row(row) for row in await self._connection.execute(query)]
