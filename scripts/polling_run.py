@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -84,14 +85,16 @@ async def _services(settings: Settings) -> AsyncIterator[Services]:
 async def _demo_services() -> AsyncIterator[Services]:
     """Yield the services of a demo world whose shoppers go on shopping."""
     # Imported here: only the demo needs the simulated stores.
-    from scripts.demo_world import demo_world  # noqa: PLC0415
+    from scripts.demo_world import TEMPLATE, demo_world  # noqa: PLC0415
 
-    async with demo_world() as world, _services(world.settings) as services:
-        await asyncio.gather(
-            world.shoppers.begin(), configure(services, world.configuration, world.credentials, "dummy_data/demo.yaml")
-        )
-        async with beside(world.shoppers.go_on()):
-            yield services
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cart-demo-")))
+        world = await stack.enter_async_context(demo_world(folder))
+        services = await stack.enter_async_context(_services(world.settings))
+        stocked = world.shoppers.begin()
+        await asyncio.gather(stocked, configure(services, world.configuration, world.credentials, str(TEMPLATE)))
+        await stack.enter_async_context(beside(world.shoppers.go_on()))
+        yield services
 
 
 async def _once(services: Services, shown: Display, order: Order) -> int:

@@ -139,8 +139,7 @@ async def follow_beats(services: Services, shown: Display) -> None:
         stores = sum(row["status"] == "active" for row in status["integrations"])
         if status["running"] != was_running:
             was_running = status["running"]
-            every = f"polling {stores} stores every {status['interval_seconds']} s; Ctrl-C ends it"
-            shown.say(every if was_running else "polling was stopped; waiting for a start")
+            shown.say(_state_in_words(status, stores))
         beats = (await services.overview.cycles("beat", Paging(LATEST))).items
         for cycle in reversed(beats):
             if cycle["cycle_id"] not in said and cycle["started_at"] >= begun[:19] and _is_through(cycle, beats):
@@ -149,6 +148,13 @@ async def follow_beats(services: Services, shown: Display) -> None:
         if beats:
             _show(shown, beats[0], status, stores)
         await asyncio.sleep(LOOK_EVERY)
+
+
+def _state_in_words(status: Mapping[str, Any], stores: int) -> str:
+    if not status["running"]:
+        return "polling was stopped; waiting for a start"
+    plural = "" if stores == 1 else "s"
+    return f"polling {stores} store{plural} every {status['interval_seconds']} s; Ctrl-C ends it"
 
 
 def _is_through(cycle: Mapping[str, Any], beats: list[dict[str, Any]]) -> bool:
