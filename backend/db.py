@@ -13,6 +13,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
@@ -125,12 +126,13 @@ def _engine(settings: Settings) -> AsyncEngine:
     engine = create_async_engine(
         settings.async_database_url, json_serializer=_dumps, json_deserializer=orjson.loads, pool_size=5
     )
-    event.listen(engine.sync_engine, "connect", _set_up_sqlite)
-    event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    event.listen(engine.sync_engine, "connect", set_up_sqlite)
+    event.listen(engine.sync_engine, "begin", begin_sqlite)
     return engine
 
 
-def _set_up_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+def set_up_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    """Prepare a new connection: write-ahead log, patience with another writer, foreign keys."""
     connection.isolation_level = None  # we say BEGIN ourselves
     cursor = connection.cursor()
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=15000", "foreign_keys=ON"):
@@ -138,7 +140,8 @@ def _set_up_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> 
     cursor.close()
 
 
-def _begin_sqlite(connection: Connection) -> None:
+def begin_sqlite(connection: Connection) -> None:
+    """Begin a transaction, taking the one writer's place at once unless it only reads."""
     immediate = connection.get_execution_options().get("begin_immediate", True)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
@@ -168,6 +171,8 @@ async def prepare_database(settings: Settings) -> None:
             await asyncio.to_thread(upgrade_database, settings.async_database_url)
         except (OSError, DBAPIError) as error:
             raise SetupProblem(f"the database cannot be brought up to date: {_in_words(error)}") from error
+        except CommandError as error:
+            raise SetupProblem(f"the database is of another version of this product: {error}") from error
         return
     newest = ScriptDirectory.from_config(alembic_config(settings.async_database_url)).get_current_head()
     engine = create_async_engine(settings.async_database_url)

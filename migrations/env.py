@@ -1,20 +1,21 @@
-"""Alembic's environment: one asynchronous connection, one transaction per migration."""
+"""Alembic's environment: one asynchronous connection, one transaction for all; a second run at once waits."""
 
 from __future__ import annotations
 
 import asyncio
 
 from alembic import context
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, event, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from backend.config import Settings
+from backend.db import begin_sqlite, set_up_sqlite
 from backend.models import metadata
 
 
 def migrate(connection: Connection) -> None:
     """Run the migrations on an open connection; two runs at once wait for each other."""
-    context.configure(connection=connection, target_metadata=metadata, render_as_batch=False)
+    context.configure(connection=connection, target_metadata=metadata, render_as_batch=False, transactional_ddl=True)
     with context.begin_transaction():
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(7211640512)"))
@@ -25,10 +26,15 @@ async def main() -> None:
     """Connect and migrate."""
     url = context.config.attributes.get("url") or Settings().async_database_url
     engine = create_async_engine(url)
-    async with engine.connect() as connection:
-        await connection.run_sync(migrate)
-        await connection.commit()
-    await engine.dispose()
+    if engine.dialect.name == "sqlite":
+        event.listen(engine.sync_engine, "connect", set_up_sqlite)
+        event.listen(engine.sync_engine, "begin", begin_sqlite)
+    try:
+        async with engine.connect() as connection:
+            await connection.run_sync(migrate)
+            await connection.commit()
+    finally:
+        await engine.dispose()
 
 
 asyncio.run(main())

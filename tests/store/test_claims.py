@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -125,8 +126,8 @@ class TestPolls:
         store = await make_store(world, agent)
         await polls(world)
         async with world.database.work() as tx:
-            now = [row.id for row in await WorkStore(tx).held_elsewhere(SCOPE, NOW, [])]
-            later = await WorkStore(tx).held_elsewhere(SCOPE, NOW + 10 * SECOND, [])
+            now = [row.id for row in await WorkStore(tx).held(SCOPE, NOW)]
+            later = await WorkStore(tx).held(SCOPE, NOW + 10 * SECOND)
         assert (now, later) == ([store], [])
 
 
@@ -298,9 +299,23 @@ class TestDeliveries:
             held = [await store.still_held([row_id], work.token, NOW + late * SECOND) for late in (0, 10)]
         assert held == [{row_id}, set()]
 
-    async def test_what_was_asked_for_already_is_left_out(self, world: World, outlet: tuple[str, str, str]) -> None:
-        first, second = await add_deliveries(world, *outlet, 2, next_attempt_at=NOW)
-        assert [work.id for work in await outbox(world, apart_from=[first])] == [second]
+    async def test_a_run_can_ask_for_what_was_due_when_it_began(
+        self, world: World, outlet: tuple[str, str, str]
+    ) -> None:
+        (first,) = await add_deliveries(world, *outlet, 1, next_attempt_at=NOW)
+        await add_deliveries(world, *outlet, 1, next_attempt_at=NOW + SECOND)
+        assert [work.id for work in await outbox(world, NOW + SECOND, due_by=NOW)] == [first]
+
+    async def test_more_destinations_than_are_looked_up_at_once(
+        self, world: World, agent: tuple[str, str], outlet: tuple[str, str, str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("backend.store.work.DESTINATIONS_AT_ONCE", 2)
+        added = set()
+        for number in range(5):
+            url = f"https://partner-{number}.example/hook"
+            place = await make_destination(world, *agent, url, name=f"partner {number}")
+            added |= set(await add_deliveries(world, *outlet[:2], place, 1, next_attempt_at=NOW))
+        assert {work.id for work in await outbox(world)} == added
 
 
 class TestTwoAtOnce:
@@ -335,8 +350,8 @@ async def both(world: World, claim: Callable[[WorkStore], Awaitable[list[Any]]])
 
     taken: list[Any] = []
     try:
-        while found := sum(await asyncio.gather(claimed(world.database), claimed(other)), []):
-            taken += found
+        while any(found := await asyncio.gather(claimed(world.database), claimed(other))):
+            taken += chain(*found)
     finally:
         await other.close()
     return taken
