@@ -37,7 +37,7 @@ def unseal(key: bytes, sealed: bytes, place: str) -> bytes:
         raise SealBroken("unknown version of a sealed value")
     try:
         return AESGCM(key).decrypt(sealed[1 : NONCE + 1], sealed[NONCE + 1 :], place.encode())
-    except InvalidTag:
+    except (InvalidTag, ValueError):  # ValueError: too short to hold a nonce
         raise SealBroken("a sealed value does not open here") from None
 
 
@@ -79,4 +79,9 @@ def _key_file(path: Path) -> bytes:
         pass  # another start was first; its key is the one
     finally:
         draft.unlink()
-    return read_master_key(path.read_text().strip())
+    try:
+        return read_master_key(path.read_text().strip())
+    except ValueError:
+        raise SetupProblem(
+            f"{path} does not hold a master key. Put it back from a backup: no other opens what is sealed"
+        ) from None
