@@ -101,13 +101,13 @@ class QuarantineStore:
             await self._connection.execute(insert(quarantine), [{**row, **fixed} for row in rows])
 
     async def seen_again(self, integration_id: str, ids: Sequence[str], now: datetime) -> None:
-        """Count records that came again just as they were."""
+        """Count records that came again just as they were; one that was closed is open again."""
         c = quarantine.c
         if ids:
             await self._connection.execute(
                 update(quarantine)
                 .where(c.company_id == self._company, c.integration_id == integration_id, c.id.in_(ids))
-                .values(times_seen=c.times_seen + 1, last_seen_at=now)
+                .values(times_seen=c.times_seen + 1, last_seen_at=now, is_open=True)
             )
 
     async def close(self, integration_id: str, source_ids: Sequence[str]) -> None:
