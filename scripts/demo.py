@@ -150,19 +150,27 @@ def _refuse_ended(demo: Demo) -> None:
 async def _show(demo: Demo) -> None:
     """Tell of the first delivered carts, then keep the summary up to date, for ever."""
     partner = PartnerWatch(demo.world.partner)
-    is_first = True
+    is_first, is_patient = True, True
     while True:
         _refuse_ended(demo)
         for line in await partner.news():
             demo.shown.happened(line)
+        took = time.monotonic() - demo.began
         if is_first and partner.carts:
             is_first = False
-            demo.shown.introduce(demo.url, time.monotonic() - demo.began)
-        try:
-            demo.shown.update(figures(await _call(demo, "/polling/status"), partner))
-        except (aiohttp.ClientError, TimeoutError) as error:  # busy, or on its way down: the next round tells
-            demo.shown.say(f"no status: {type(error).__name__}")
+            demo.shown.introduce(demo.url, took)
+        if is_first and is_patient and took > START_LIMIT:
+            is_patient = False
+            demo.shown.say(f"nothing was delivered in {took:.0f} s; {demo.world.children.last_words()}")
+        await _sum_up(demo, partner)
         await asyncio.sleep(LOOK_EVERY)
+
+
+async def _sum_up(demo: Demo, partner: PartnerWatch) -> None:
+    try:
+        demo.shown.update(figures(await _call(demo, "/polling/status"), partner))
+    except (aiohttp.ClientError, TimeoutError) as error:  # busy, or on its way down: the next round tells
+        demo.shown.say(f"no status: {type(error).__name__}")
 
 
 if __name__ == "__main__":
