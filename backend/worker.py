@@ -196,8 +196,9 @@ class Worker:
         task.add_done_callback(self._running.discard)
 
     async def _drain(self) -> None:
-        """Ring no more, let work in flight end, cancel what is left after the limit, sign out."""
+        """Ring and claim no more, let work in flight end, cancel what is left after the limit, sign out."""
         self._scheduler.pause()
+        self._services.leases.is_winding_down = True
         running = {task for task in self._running if not task.done()}
         if running:
             await asyncio.wait(running, timeout=self._services.settings.drain_seconds)

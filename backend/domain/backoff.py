@@ -9,6 +9,7 @@ DELIVERY_DELAYS = tuple(
     timedelta(seconds=seconds)
     for seconds in (0, 5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 10 * 3600, 14 * 3600, 20 * 3600, 24 * 3600)
 )
+MOST_ATTEMPTS = len(DELIVERY_DELAYS)
 LONGEST_HINT = timedelta(hours=24)
 STRETCH = 0.2
 
@@ -33,10 +34,15 @@ def next_delivery(attempts: int, now: datetime, *, luck: float, hint: timedelta 
 
     A receiver's `Retry-After` (`hint`) can only move it later, by 24 hours at most.
     """
-    if attempts >= len(DELIVERY_DELAYS):
+    if attempts >= MOST_ATTEMPTS:
         return None
     delay = stretched(DELIVERY_DELAYS[attempts], luck)
     return now + max(delay, min(hint or timedelta(0), LONGEST_HINT))
+
+
+def next_cut_off(attempts: int, now: datetime) -> datetime | None:
+    """Return when a delivery is due whose last attempt was cut off: soon, as it may not have arrived; None past ten."""
+    return None if attempts >= MOST_ATTEMPTS else now + DELIVERY_DELAYS[1]
 
 
 def next_poll(failures: int, now: datetime, *, luck: float, hint: timedelta | None = None) -> datetime:

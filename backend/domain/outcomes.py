@@ -19,13 +19,20 @@ THROTTLING = frozenset({429, 502, 504})
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`word` is stored. `ours`: our own side failed, which neither counts as an attempt nor against the breaker."""
+    """`word` is stored. `ours`: our own side failed, which neither counts as an attempt nor against the breaker.
+
+    `is_unknown`: cut off before the answer was read; it counts as an attempt, and says nothing of the destination.
+    """
 
     word: str
     is_success: bool = False
     is_gone: bool = False
     is_throttled: bool = False
     ours: bool = False
+    is_unknown: bool = False
+
+
+CUT_OFF = Outcome("outcome_unknown", is_unknown=True)
 
 
 def judge_status(status: int) -> Outcome:

@@ -9,6 +9,7 @@ from backend.db import Database, Transaction
 from backend.domain.lifecycle import CartRow, CartState, EventDraft, abandon, is_abandoned, lose
 from backend.domain.payload import CartView
 from backend.domain.work import Tally
+from backend.errors import LeaseLost
 from backend.services.abandoned_carts import AbandonedCartAgentService, HandOff
 from backend.services.leases import LeaseKeeper
 from backend.store.carts import CartStore, EventRow
@@ -40,15 +41,19 @@ class AbandonmentSweep:
         `rereads` names the platforms whose carts can be read again.
         """
         tallies: dict[str, Tally] = {}
-        while True:
+        while not self._leases.is_winding_down:
             async with self._database.work() as tx:
                 claimed = await WorkStore(tx).claim_carts(self._leases.terms(), BATCH)
             for work in claimed:
-                with self._leases.holding("sweep", work.token):
-                    tally = await self._sweep(work, cycle_id, rereads)
+                try:
+                    with self._leases.holding("sweep", work.token):
+                        tally = await self._sweep(work, cycle_id, rereads)
+                except LeaseLost:  # nothing was changed; whoever holds these carts now decides them
+                    continue
                 tallies.setdefault(work.company_id, Tally()).merge(tally)
             if sum(len(work.cart_ids) for work in claimed) < BATCH:
-                return tallies
+                break
+        return tallies
 
     async def _sweep(self, work: SweepWork, cycle_id: str | None, rereads: frozenset[str]) -> Tally:
         """Decide the claimed carts of one store in one commit; a cart that moved on meanwhile is left alone."""

@@ -7,6 +7,7 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -16,10 +17,10 @@ from backend.clock import Clock
 from backend.config import Settings
 from backend.db import Database, Transaction
 from backend.domain import backoff
-from backend.domain.outcomes import Outcome, judge_fault, judge_status
+from backend.domain.outcomes import CUT_OFF, Outcome, judge_fault, judge_status
 from backend.domain.signing import sign
 from backend.domain.work import DeliveryWork, Tally
-from backend.errors import OutboundError
+from backend.errors import LeaseLost, OutboundError
 from backend.outbound import HttpRequest, HttpResponse, Outbound, retry_after
 from backend.services.keyring import Keyring
 from backend.services.leases import LeaseKeeper
@@ -84,11 +85,15 @@ class DeliveryLane:
             groups: dict[str, list[DeliveryWork]] = defaultdict(list)
             for work in claimed:
                 groups[work.destination_id].append(work)
-            results = await asyncio.gather(*(self._work_off(group) for group in groups.values()))
-            for company_id, tally in results:
+            working = [asyncio.create_task(self._work_off(group)) for group in groups.values()]
+            await asyncio.gather(*working, return_exceptions=True)  # each settles what it sent, whatever befalls others
+            for task in working:
+                company_id, tally = task.result()
                 tallies.setdefault(company_id, Tally()).merge(tally)
 
     async def _claim(self, apart_from: Sequence[str]) -> list[DeliveryWork]:
+        if self._tools.leases.is_winding_down:
+            return []
         settings = self._tools.settings
         async with self._tools.database.work() as tx:
             claimed = await WorkStore(tx).claim_deliveries(
@@ -99,23 +104,29 @@ class DeliveryLane:
         return claimed
 
     async def _work_off(self, group: list[DeliveryWork]) -> tuple[str, Tally]:
-        """Deliver one destination's claimed deliveries in slices; give back what there was no time for."""
-        company_id, token, tally = group[0].company_id, group[0].token, Tally()
-        size, until = SMALLEST, self._tools.clock.now() + BATCH_TIME
-        rest = list(group)
-        with self._tools.leases.holding("delivery", token):
-            secrets = await self._secrets(group[0])
+        """Deliver one destination's claimed deliveries; give back what was not begun."""
+        tally, begun = Tally(), set[str]()
+        # A lost lease is logged as `lease.ended`; whoever holds it now sends again, under the same message ids.
+        with suppress(LeaseLost), self._tools.leases.holding("delivery", group[0].token):
             try:
-                while rest and self._tools.clock.now() < until:
-                    part, began = rest[:size], time.perf_counter()
-                    tally.merge(await self._slice(part, secrets))
-                    rest = rest[size:]
-                    size = min(size * 2, LARGEST) if time.perf_counter() - began < QUICK else SMALLEST
+                await self._deliver(group, begun, tally)
             finally:
-                if rest:
-                    async with self._tools.database.transaction(company_id) as tx:
-                        await OutcomeStore(tx, company_id).release([work.id for work in rest], token)
-        return company_id, tally
+                await self._release([work for work in group if work.id not in begun])
+        return group[0].company_id, tally
+
+    async def _deliver(self, group: list[DeliveryWork], begun: set[str], tally: Tally) -> None:
+        """Deliver in slices while there is time; `begun` takes the ids of what may have been sent."""
+        secrets, rest = await self._secrets(group[0]), group
+        size, until = SMALLEST, self._tools.clock.now() + BATCH_TIME
+        while rest and self._tools.clock.now() < until and not self._tools.leases.is_winding_down:
+            part, rest, began = rest[:size], rest[size:], time.perf_counter()
+            tally.merge(await self._slice(part, secrets, begun))
+            size = min(size * 2, LARGEST) if time.perf_counter() - began < QUICK else SMALLEST
+
+    async def _release(self, rest: list[DeliveryWork]) -> None:
+        if rest:
+            async with self._tools.database.transaction(rest[0].company_id) as tx:
+                await OutcomeStore(tx, rest[0].company_id).release([work.id for work in rest], rest[0].token)
 
     async def _secrets(self, work: DeliveryWork) -> list[str]:
         place = (work.company_id, "destinations", "secrets_sealed", work.destination_id)
@@ -125,26 +136,40 @@ class DeliveryLane:
             )
         return secrets
 
-    async def _slice(self, part: list[DeliveryWork], secrets: list[str]) -> Tally:
-        """Gate, send and settle a few deliveries of one destination."""
+    async def _slice(self, part: list[DeliveryWork], secrets: list[str], begun: set[str]) -> Tally:
+        """Gate, send and settle a few deliveries of one destination; what was sent is settled even when cut off."""
         allowed = await self._tools.superseding.still_allowed(part)
-        slots = asyncio.Semaphore(self._tools.settings.destination_in_flight)
-        attempts = await asyncio.gather(*(self._attempt(work, secrets, slots) for work in allowed))
-        return await self._settle(list(attempts)) if attempts else Tally()
+        slots, tally = asyncio.Semaphore(self._tools.settings.destination_in_flight), Tally()
+        sending = [asyncio.create_task(self._attempt(work, secrets, slots, begun)) for work in allowed]
+        try:
+            await asyncio.gather(*sending, return_exceptions=True)
+        finally:
+            made = [task.result() for task in sending if not task.cancelled() and task.exception() is None]
+            if made:
+                tally = await self._settle(made)
+        for task in sending:
+            task.result()  # raises what is our bug
+        return tally
 
-    async def _attempt(self, work: DeliveryWork, secrets: list[str], slots: asyncio.Semaphore) -> _Attempt:
+    async def _attempt(
+        self, work: DeliveryWork, secrets: list[str], slots: asyncio.Semaphore, begun: set[str]
+    ) -> _Attempt:
+        if work.attempts > backoff.MOST_ATTEMPTS:
+            return _Attempt(work, CUT_OFF, self._tools.clock.now(), timedelta(0), None, "no attempt came to its end")
         async with slots:
+            begun.add(work.id)
             started_at, began = self._tools.clock.now(), time.perf_counter()
             request = signed_request(work, secrets, int(started_at.timestamp()), self._tools.settings)
             answer: HttpResponse | None = None
             error: str | None = None
             try:
-                await self._tools.checkpoint("bytes_sent")
                 answer = await self._tools.http.send(request)
                 outcome = judge_status(answer.status)
                 await self._tools.checkpoint("answer_read")
             except OutboundError as fault:
                 outcome, error = judge_fault(fault), str(fault)[:500]
+            except asyncio.CancelledError:  # the slice settles this and then ends
+                outcome, error = CUT_OFF, "this process ended the attempt before the answer was read"
             elapsed = timedelta(seconds=time.perf_counter() - began)
             return _Attempt(work, outcome, started_at, elapsed, answer, error)
 
@@ -203,11 +228,13 @@ def settled(attempt: _Attempt, now: datetime, luck: float) -> Settled:
         state = "delivered"
     elif outcome.ours:
         attempts, due = work.attempts - 1, now + OURS_DELAY
+    elif outcome.is_unknown:
+        attempts, due = min(work.attempts, backoff.MOST_ATTEMPTS), backoff.next_cut_off(work.attempts, now)
     else:
         hint = retry_after(attempt.answer.headers, now) if attempt.answer is not None else None
         due = backoff.next_delivery(work.attempts, now, luck=luck, hint=hint)
-        if due is None:
-            state = "dead"
+    if due is None and not outcome.is_success:
+        state = "dead"
     return Settled(
         delivery_id=work.id,
         attempts=attempts,
@@ -225,8 +252,8 @@ def settled(attempt: _Attempt, now: datetime, luck: float) -> Settled:
 
 
 def health(attempts: Sequence[_Attempt], failures_before: int, now: datetime) -> Health:
-    """Return what these attempts say of their destination; our own faults say nothing."""
-    theirs = [each for each in attempts if not each.outcome.ours]
+    """Return what these attempts say of their destination; our own faults and what was cut off say nothing."""
+    theirs = [each for each in attempts if not (each.outcome.ours or each.outcome.is_unknown)]
     had_success = any(each.outcome.is_success for each in theirs)
     failed = [each for each in theirs if not each.outcome.is_success]
     failures = 0 if had_success else len(failed)

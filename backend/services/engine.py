@@ -32,7 +32,11 @@ async def pass_by(_moment: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """The real things of a process. `checkpoint` is awaited at named moments of the work."""
+    """The real things of a process.
+
+    `checkpoint` is awaited at named moments of the work: page_fetched, before_commit, after_commit, delivery_claimed,
+    answer_read. That a request was sent only its receiver can tell.
+    """
 
     settings: Settings
     database: Database

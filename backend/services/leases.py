@@ -12,6 +12,7 @@ import structlog
 
 from backend.clock import Clock
 from backend.db import Database
+from backend.errors import LeaseLost
 from backend.store.work import Lease, WorkStore
 
 log = structlog.get_logger()
@@ -27,6 +28,7 @@ class _Held:
     token: str
     until: datetime
     tasks: set[asyncio.Task[object]]
+    ended: str | None = None  # why its work was cancelled
 
 
 class LeaseKeeper:
@@ -34,6 +36,7 @@ class LeaseKeeper:
 
     def __init__(self, database: Database, clock: Clock, seconds: float, worker_id: str) -> None:
         self.worker_id = worker_id
+        self.is_winding_down = False  # then no lane claims anything more
         self._database = database
         self._clock = clock
         self._seconds = seconds
@@ -46,7 +49,7 @@ class LeaseKeeper:
 
     @contextmanager
     def holding(self, lane: str, token: str) -> Iterator[None]:
-        """Keep the lease while the current task works under it; the task is cancelled when the lease is lost."""
+        """Keep the lease while the current task works under it. Raises `LeaseLost`, in mid-work, when it ends."""
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a lease is held by a task")
@@ -55,6 +58,10 @@ class LeaseKeeper:
         self._ensure_running()
         try:
             yield
+        except asyncio.CancelledError:
+            if held.ended is None or task.uncancel() > 0:
+                raise  # somebody else wants the task to end
+            raise LeaseLost(f"the lease of the {lane} lane ended: {held.ended}") from None
         finally:
             held.tasks.discard(task)
             if not held.tasks:
@@ -92,6 +99,7 @@ class LeaseKeeper:
 
     def _cancel(self, held: _Held, why: str) -> None:
         log.warning("lease.ended", lane=held.lane, why=why)
+        held.ended = why
         for task in held.tasks:
             task.cancel()
         self._held.pop(held.token, None)

@@ -15,7 +15,7 @@ from backend.config import Settings
 from backend.db import Database
 from backend.domain.ids import new_id
 from backend.domain.work import PollWork, Tally
-from backend.errors import BadInput
+from backend.errors import BadInput, LeaseLost
 from backend.platforms.registry import PLATFORMS
 from backend.services.abandonment import AbandonmentSweep
 from backend.services.deliveries import DeliveryLane
@@ -203,7 +203,7 @@ class AgentIntegrationPoller:
             await asyncio.gather(*running, return_exceptions=True)
 
     async def _claim(self, most: int, due_by: datetime | None, polled: Sequence[str]) -> list[PollWork]:
-        if most <= 0:
+        if most <= 0 or self._leases.is_winding_down:
             return []
         async with self._database.work() as tx:
             return await WorkStore(tx).claim_polls(
@@ -211,8 +211,11 @@ class AgentIntegrationPoller:
             )
 
     async def _poll_one(self, work: PollWork, cycle: CycleRef) -> PollReport:
-        with self._leases.holding("poll", work.token):
-            return await self._lanes.polls.poll(work, cycle)
+        try:
+            with self._leases.holding("poll", work.token):
+                return await self._lanes.polls.poll(work, cycle)
+        except LeaseLost as error:
+            return PollReport(work, outcome="lease_lost", error_code=error.code, error=str(error))
 
     async def _unpolled(self, polls: Sequence[PollReport], kind: str) -> OneOff:
         """Say which stores were not polled and why; for --once, rejected credentials are a failure."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
@@ -13,6 +13,7 @@ from backend.domain.backoff import (
     DELIVERY_DELAYS,
     breaker_until,
     credentials_are_rejected,
+    next_cut_off,
     next_delivery,
     next_poll,
     next_refused_poll,
@@ -43,6 +44,13 @@ def test_a_delivery_is_retried_on_the_published_schedule(attempts: int, delay: t
 @pytest.mark.parametrize("attempts", [10, 11, 99])
 def test_the_tenth_failure_is_the_last(attempts: int) -> None:
     assert next_delivery(attempts, NOON, luck=0, hint=HOUR) is None
+
+
+@pytest.mark.parametrize(("attempts", "due"), [(1, NOON + 5 * SECOND), (9, NOON + 5 * SECOND), (10, None), (11, None)])
+def test_an_attempt_that_was_cut_off_is_made_good_soon_unless_it_was_the_tenth(
+    attempts: int, due: datetime | None
+) -> None:
+    assert next_cut_off(attempts, NOON) == due
 
 
 @pytest.mark.parametrize(("luck", "hours"), [(0.0, 75.6), (0.999999, 90.7)])
