@@ -41,11 +41,13 @@ async def start_until(scene: Scene, victims: Victims, moment: str, nth: int) -> 
     if moment != BYTES_SENT:
         victim = await victims.start(scene.orders(moment, nth))
         await victim.hears("reached")
+        await victim.stopped()
         return victim
     held = hold_answer(scene, nth)
     victim = await victims.start(scene.orders())
     await until(lambda: held.times == 0)
     victim.send(signal.SIGSTOP)
+    await victim.stopped()
     return victim
 
 

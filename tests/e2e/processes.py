@@ -45,6 +45,15 @@ class Victim:
                 heard = "its end"
         assert heard == word, f"waited for {word!r}, heard {heard!r}\n{self._written()[-LOG_SHOWN:]}"
 
+    async def stopped(self) -> None:
+        """Wait until the process stands still: it says that it will just before it does."""
+        async with asyncio.timeout(LIMIT):
+            while self._state() != "T":  # noqa: ASYNC110  another process sets no event of ours
+                await asyncio.sleep(0.001)
+
+    def _state(self) -> str:
+        return Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+
     def send(self, number: signal.Signals) -> None:
         """Send a signal, unless it has ended."""
         if self.process.pid is not None and self.process.is_alive():
@@ -79,7 +88,7 @@ class Victims:
 
     async def start(self, orders: Orders) -> Victim:
         """Return a process at work."""
-        voice, theirs = _FORKS.Pipe(duplex=False)
+        voice, theirs = _FORKS.Pipe()
         log = self.folder / f"{len(self.started)}.log"
         process = _FORKS.Process(target=main, args=(orders, theirs, str(log)))
         process.start()

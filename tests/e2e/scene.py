@@ -69,7 +69,7 @@ class Scene:
         return Orders(given, moment, nth)
 
     def fill(self, count: int) -> None:
-        """Put `count` abandoned carts into each store, one about to be, one bought and one that nobody can be told of."""
+        """Put into each store `count` abandoned carts, one about to be, one bought, and one without any contact."""
         now = datetime.now().astimezone()
         for store in STORES:
             for number in range(count):
@@ -95,17 +95,18 @@ class Scene:
             return list(await tx.execute(select(table).where(*conditions)))
 
     async def finished(self) -> None:
-        """Wait until everything has arrived, is recorded as delivered, and each store was polled once more after that."""
-        await until(self._has_all)
+        """Wait until everything has arrived and is recorded as delivered, and each store was polled once more."""
+        await until(self.has_all)
         before = {row.id: row.polls for row in await self.rows(integrations)}
 
         async def polled_again() -> bool:
             return all(row.polls > before[row.id] for row in await self.rows(integrations))
 
         await until(polled_again)
-        await until(self._has_all)
+        await until(self.has_all)
 
-    async def _has_all(self) -> bool:
+    async def has_all(self) -> bool:
+        """Whether every cart has arrived and no delivery is pending."""
         return self.expected <= set(self.arrived()) and not await self.rows(deliveries, deliveries.c.state == "pending")
 
     async def note_kill(self) -> None:

@@ -1,7 +1,8 @@
 """A worker process that is there to be stopped or killed.
 
 It says `running` and works like any worker. When the named moment of the work comes for the nth time it says `reached`
-and stops itself, all threads at once, right there: whoever started it kills it or lets it go on.
+and stops itself, all threads at once, right there: whoever started it kills it or lets it go on. Told `again` before it
+goes on, it lets its other work move a little and stops at the same place once more.
 """
 
 from __future__ import annotations
@@ -46,8 +47,14 @@ class Checkpoint:
             return
         self._left -= 1
         if self._left == 0:
-            self._voice.send("reached")
-            os.kill(os.getpid(), signal.SIGSTOP)
+            self._stop()
+            while self._voice.poll() and self._voice.recv() == "again":
+                await asyncio.sleep(0.01)
+                self._stop()
+
+    def _stop(self) -> None:
+        self._voice.send("reached")
+        os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def main(orders: Orders, voice: Connection, log: str) -> None:
