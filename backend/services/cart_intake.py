@@ -246,7 +246,8 @@ class CartIntake:
             await store.add(work.integration_id, sealed, now)
             await store.seen_again(work.integration_id, sorted(known), now)
             saved.tally.counts["records_quarantined"] += len(sealed)
-        readable = [each.source_cart_id for each in (*intake.page.carts, *intake.page.exclusions)]
+        readable = [seen.source_cart_id for seen in intake.page.carts]
+        readable += [excluded.source_cart_id for excluded in intake.page.exclusions]
         if readable:
             await store.close(work.integration_id, readable)
 
