@@ -76,12 +76,12 @@ class DeliveryLane:
     async def drain(self, *, once: bool = False) -> dict[str, Tally]:
         """Deliver until nothing is due; return tallies by company. `once`: each due delivery at most one time."""
         tallies: dict[str, Tally] = {}
-        done: list[str] = []
+        # An attempt that fails is due again later than now: by the time the run began, each is due at most once.
+        due_by = self._tools.clock.now() if once else None
         while True:
-            claimed = await self._claim(done if once else ())
+            claimed = await self._claim(due_by)
             if not claimed:
                 return tallies
-            done.extend(work.id for work in claimed)
             groups: dict[str, list[DeliveryWork]] = defaultdict(list)
             for work in claimed:
                 groups[work.destination_id].append(work)
@@ -91,13 +91,13 @@ class DeliveryLane:
                 company_id, tally = task.result()
                 tallies.setdefault(company_id, Tally()).merge(tally)
 
-    async def _claim(self, apart_from: Sequence[str]) -> list[DeliveryWork]:
+    async def _claim(self, due_by: datetime | None) -> list[DeliveryWork]:
         if self._tools.leases.is_winding_down:
             return []
         settings = self._tools.settings
         async with self._tools.database.work() as tx:
             claimed = await WorkStore(tx).claim_deliveries(
-                self._tools.leases.terms(), settings.delivery_batch, settings.delivery_batch, apart_from=apart_from
+                self._tools.leases.terms(), settings.delivery_batch, settings.delivery_batch, due_by=due_by
             )
         if claimed:
             await self._tools.checkpoint("delivery_claimed")

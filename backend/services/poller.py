@@ -186,12 +186,12 @@ class AgentIntegrationPoller:
         """Poll due stores, so many at a time, claiming more as they finish, until nothing is due."""
         reports: list[PollReport] = []
         running: set[asyncio.Task[PollReport]] = set()
-        polled: list[str] = []
+        after = ""
         try:
             while True:
                 free = self._settings.poll_concurrency - len(running)
-                for work in await self._claim(free, due_by, polled):
-                    polled.append(work.integration_id)
+                for work in await self._claim(free, due_by, after):
+                    after = max(after, work.integration_id)
                     running.add(asyncio.create_task(self._poll_one(work, cycle)))
                 if not running:
                     return reports
@@ -202,13 +202,11 @@ class AgentIntegrationPoller:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
 
-    async def _claim(self, most: int, due_by: datetime | None, polled: Sequence[str]) -> list[PollWork]:
+    async def _claim(self, most: int, due_by: datetime | None, after: str) -> list[PollWork]:
         if most <= 0 or self._leases.is_winding_down:
             return []
         async with self._database.work() as tx:
-            return await WorkStore(tx).claim_polls(
-                self.scope, self._leases.terms(), most, due_by=due_by, apart_from=polled
-            )
+            return await WorkStore(tx).claim_polls(self.scope, self._leases.terms(), most, due_by=due_by, after=after)
 
     async def _poll_one(self, work: PollWork, cycle: CycleRef) -> PollReport:
         try:
@@ -220,10 +218,10 @@ class AgentIntegrationPoller:
     async def _unpolled(self, polls: Sequence[PollReport], kind: str) -> OneOff:
         """Say which stores were not polled and why; for --once, rejected credentials are a failure."""
         now = self._clock.now()
-        mine = [report.work.integration_id for report in polls]
+        mine = {report.work.integration_id for report in polls}
         async with self._database.overview() as tx:
             store = WorkStore(tx)
-            held = await store.held_elsewhere(self.scope, now, mine)
+            held = [row for row in await store.held(self.scope, now) if row.id not in mine]
             waiting = [row for row in await store.waiting(self.scope, now) if row.id not in mine]
         rejected = any(row.pause_reason == "credentials_rejected" for row in waiting)
         return OneOff(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Table, and_, case, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Row, Select, Table, and_, func, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.domain.backoff import BREAKER_OPENS_AT
@@ -25,6 +25,8 @@ from backend.models import carts, companies, company_agents, deliveries, destina
 # A poll that was claimed this often without ever being settled kills its worker; it is left alone and shown.
 MOST_CLAIMS = 10
 MOCK = "mock"
+# Destinations that a claim of deliveries looks up at once.
+DESTINATIONS_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,21 +86,25 @@ class WorkStore:
     # -- polls ---------------------------------------------------------------------------------------------------
 
     async def claim_polls(
-        self, scope: Scope, lease: Lease, most: int, *, due_by: datetime | None, apart_from: Sequence[str] = ()
+        self, scope: Scope, lease: Lease, most: int, *, due_by: datetime | None, after: str = ""
     ) -> list[PollWork]:
-        """Take up to `most` integrations; due ones by `due_by`, or with None every one that may be polled now."""
+        """Take up to `most` integrations: those due by `due_by`, the longest due first.
+
+        With None every one that may be polled now, in the order of their ids, from `after` on: a one-off run takes
+        each once.
+        """
         c = integrations.c
         query = (
             select(c.company_id, c.id)
             .select_from(_with_agent(integrations))
             .where(_pollable(scope), _unleased(integrations, lease.now), c.claims < MOST_CLAIMS)
             .where(or_(c.waiting_until.is_(None), c.waiting_until <= lease.now))
-            .order_by(c.next_poll_at)
             .limit(most)
         )
-        query = query.where(c.status == "active" if due_by is None else c.next_poll_at <= due_by)
-        if apart_from:
-            query = query.where(c.id.not_in(apart_from))
+        if due_by is None:
+            query = query.where(c.status == "active", c.id > after).order_by(c.id)
+        else:
+            query = query.where(c.next_poll_at <= due_by).order_by(c.next_poll_at)
         token = new_id()
         taken = (await self._connection.execute(_claim(integrations, query, lease, token, claims=c.claims + 1))).all()
         return await self._poll_work(token) if taken else []
@@ -112,13 +118,13 @@ class WorkStore:
         )
         return [_poll_work(row) for row in await self._connection.execute(query)]
 
-    async def held_elsewhere(self, scope: Scope, now: datetime, mine: Sequence[str]) -> list[Row[Any]]:
-        """Return (company_id, id, name) of integrations that another worker holds at this moment."""
+    async def held(self, scope: Scope, now: datetime) -> list[Row[Any]]:
+        """Return (company_id, id, name) of integrations that some worker holds at this moment."""
         c = integrations.c
         query = (
             select(c.company_id, c.id, c.name)
             .select_from(_with_agent(integrations))
-            .where(_pollable(scope), c.lease_token.is_not(None), c.lease_expires_at > now, c.id.not_in(mine))
+            .where(_pollable(scope), c.lease_token.is_not(None), c.lease_expires_at > now)
         )
         return list(await self._connection.execute(query))
 
@@ -170,43 +176,62 @@ class WorkStore:
     # -- deliveries ----------------------------------------------------------------------------------------------
 
     async def claim_deliveries(
-        self, lease: Lease, most: int, per_destination: int, *, apart_from: Sequence[str] = ()
+        self, lease: Lease, most: int, per_destination: int, *, due_by: datetime | None = None
     ) -> list[DeliveryWork]:
-        """Take due deliveries: oldest first, so many per destination, one for a destination on probation."""
+        """Take deliveries due by `due_by` (now), oldest first: so many per destination, one where it is on probation.
+
+        Asks destination by destination, each through the index of its own due deliveries, so that one partner's
+        backlog neither slows the claim nor hides what others are owed.
+        """
+        due_by = due_by or lease.now
+        token, left, seen = new_id(), most, 0
+        while left > 0:
+            owed = await self._owed(lease, due_by, seen)
+            for place in owed:
+                share = min(left, 1 if place.failures >= BREAKER_OPENS_AT else per_destination)
+                if share > 0:
+                    left -= await self._claim_for((place.company_id, place.id), lease, token, due_by=due_by, most=share)
+            seen += len(owed)
+            if len(owed) < DESTINATIONS_AT_ONCE:
+                break
+        return await self._delivery_work(token) if left < most else []
+
+    async def _owed(self, lease: Lease, due_by: datetime, seen: int) -> list[Row[Any]]:
+        """Return the destinations that are owed something and may be asked, the longest waiting first, after `seen`."""
         d, to = deliveries.c, destinations.c
-        share = func.row_number().over(partition_by=d.destination_id, order_by=(d.next_attempt_at, d.id))
-        ranked = (
-            select(d.company_id, d.id, d.next_attempt_at, to.failures, share.label("place"))
-            .select_from(_with_destination())
-            .where(
-                d.state == "pending",
-                d.next_attempt_at <= lease.now,
-                _unleased(deliveries, lease.now),
-                to.status == "active",
-                or_(to.held_until.is_(None), to.held_until <= lease.now),
-            )
+        oldest = (
+            select(func.min(d.next_attempt_at))
+            .where(d.company_id == to.company_id, d.destination_id == to.id, d.state == "pending")
+            .scalar_subquery()
         )
-        if apart_from:
-            ranked = ranked.where(d.id.not_in(apart_from))
-        fair = ranked.subquery("fair")
-        allowed = case((fair.c.failures >= BREAKER_OPENS_AT, 1), else_=per_destination)
-        chosen = (
-            select(fair.c.company_id, fair.c.id)
-            .where(fair.c.place <= allowed)
-            .order_by(fair.c.next_attempt_at)
+        query = (
+            select(to.company_id, to.id, to.failures)
+            .where(to.status == "active", or_(to.held_until.is_(None), to.held_until <= lease.now), oldest <= due_by)
+            .order_by(oldest)
+            .offset(seen)
+            .limit(DESTINATIONS_AT_ONCE)
+        )
+        return list(await self._connection.execute(query))
+
+    async def _claim_for(
+        self, destination: tuple[str, str], lease: Lease, token: str, *, due_by: datetime, most: int
+    ) -> int:
+        d = deliveries.c
+        due = (
+            select(d.company_id, d.id)
+            .where(
+                d.company_id == destination[0],
+                d.destination_id == destination[1],
+                d.state == "pending",
+                d.next_attempt_at <= due_by,
+                _unleased(deliveries, lease.now),
+            )
+            .order_by(d.next_attempt_at)  # and nothing more: the index then hands over the first ones without sorting
             .limit(most)
         )
-        due = select(d.company_id, d.id).where(
-            tuple_(d.company_id, d.id).in_(chosen),
-            # once more under the lock: another worker may have taken it since the ranking
-            d.state == "pending",
-            _unleased(deliveries, lease.now),
-        )
-        token = new_id()
         started = func.coalesce(d.first_attempt_at, lease.now)
         claim = _claim(deliveries, due, lease, token, attempts=d.attempts + 1, first_attempt_at=started)
-        taken = (await self._connection.execute(claim)).all()
-        return await self._delivery_work(token) if taken else []
+        return len((await self._connection.execute(claim)).all())
 
     async def _delivery_work(self, token: str) -> list[DeliveryWork]:
         to = destinations.c
