@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import time
+
+
+_turns = itertools.count(int.from_bytes(os.urandom(8), "big"))
+
+
+def _begin_again() -> None:
+    """Give a forked process turns of its own."""
+    global _turns  # noqa: PLW0603
+    _turns = itertools.count(int.from_bytes(os.urandom(8), "big"))
+
+
+os.register_at_fork(after_in_child=_begin_again)
 
 
 def new_id() -> str:
     """Return a fresh identifier of 32 hexadecimal digits that sorts by the time it was made.
 
-    Rows made one after another so lie side by side in every index; the second half is random.
+    Rows made one after another so lie side by side in every index. The second half counts from a random number, so
+    two processes never agree on it.
     """
-    return f"{time.time_ns():016x}{os.urandom(8).hex()}"
+    return f"{time.time_ns():016x}{next(_turns) & 0xFFFFFFFFFFFFFFFF:016x}"
 
 
 def stable_id(prefix: str, *parts: str | int) -> str:
