@@ -7,7 +7,6 @@ import itertools
 import os
 import time
 
-
 _turns = itertools.count(int.from_bytes(os.urandom(8), "big"))
 
 
