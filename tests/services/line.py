@@ -107,9 +107,7 @@ async def running_line(world: World, **agent: Any) -> AsyncIterator[Line]:
         destination = await make_destination(world, company, agent_id, f"{partner_url}/hook/p", secret)
         base = build_base(world.settings, clock=clock)
         engine = build_engine(base, _no_defaults)
-        line = Line(
-            world, clock, store, partner, base, engine, company, agent_id, integration, destination, secret
-        )
+        line = Line(world, clock, store, partner, base, engine, company, agent_id, integration, destination, secret)
         yield line
         await line.base.leases.aclose()
         await line.base.http.aclose()
