@@ -341,6 +341,19 @@ def abandon(row: CartRow, rules: AgentRules) -> EventDraft:
     return EventDraft("cart.abandoned", row.abandoned_at)
 
 
+def is_lost(row: CartRow, rules: AgentRules, now: datetime) -> bool:
+    """Whether an abandonment is past its horizon."""
+    return row.state is CartState.ABANDONED and row.abandoned_at is not None and row.abandoned_at + rules.horizon < now
+
+
+def check_later(row: CartRow, rules: AgentRules) -> None:
+    """Set when an open cart's time is up by the agent's present figures."""
+    if row.state is CartState.ACTIVE:
+        row.next_check_at = row.abandon_at(rules)
+    elif row.state is CartState.ABANDONED and row.abandoned_at is not None:
+        row.next_check_at = row.abandoned_at + rules.horizon
+
+
 def lose(row: CartRow, now: datetime) -> EventDraft:
     """Give up an abandoned cart that is past its horizon."""
     row.move(CartState.LOST)

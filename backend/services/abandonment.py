@@ -6,7 +6,7 @@ import structlog
 
 from backend.clock import Clock
 from backend.db import Database, Transaction
-from backend.domain.lifecycle import CartRow, CartState, EventDraft, abandon, is_abandoned, lose
+from backend.domain.lifecycle import CartRow, EventDraft, abandon, check_later, is_abandoned, is_lost, lose
 from backend.domain.payload import CartView
 from backend.domain.work import Tally
 from backend.errors import LeaseLost
@@ -50,6 +50,9 @@ class AbandonmentSweep:
                         tally = await self._sweep(work, cycle_id, rereads)
                 except LeaseLost:  # nothing was changed; whoever holds these carts now decides them
                     continue
+                except Exception:  # our bug: this store's carts wait for their lease to run out, the others go on
+                    log.exception("sweep.failed", company_id=work.company_id, integration_id=work.integration_id)
+                    continue
                 tallies.setdefault(work.company_id, Tally()).merge(tally)
             if sum(len(work.cart_ids) for work in claimed) < BATCH:
                 break
@@ -73,10 +76,13 @@ class AbandonmentSweep:
                 needs_fresh_read=platform in rereads,
             )
             abandoned, events = self._decide(rows, handoff)
-            await self._save(tx, rows, abandoned, events, handoff, tally)
-            await CartStore(tx, work.company_id).release(work.token)
+            some_wait = await self._save(tx, rows, abandoned, events, handoff, tally)
+            await CartStore(tx, work.company_id).release(work.integration_id, work.token)
             if cycle_id is not None and tally.counts:
                 await add_counts(tx, work.company_id, (cycle_id, self._worker_id), tally)
+        if some_wait:  # apart from the rest: a poll holds its store's row while it waits for the carts held above
+            async with self._database.transaction(work.company_id) as tx:
+                await make_due(tx, work.company_id, work.integration_id, now)
         log.info("sweep.finished", company_id=work.company_id, integration_id=work.integration_id, **tally.counts)
         return tally
 
@@ -87,10 +93,10 @@ class AbandonmentSweep:
             if is_abandoned(row, handoff.rules, handoff.now):
                 events.append((row, abandon(row, handoff.rules)))
                 abandoned.append(row)
-            elif row.state is CartState.ABANDONED and row.next_check_at and row.next_check_at < handoff.now:
+            elif is_lost(row, handoff.rules, handoff.now):
                 events.append((row, lose(row, handoff.now)))
-            elif row.state is CartState.ACTIVE:
-                row.next_check_at = row.abandon_at(handoff.rules)  # the agent's threshold was changed
+            else:
+                check_later(row, handoff.rules)  # the agent's figures were changed
         for row, _ in events:
             row.events += 1
         return abandoned, events
@@ -103,7 +109,8 @@ class AbandonmentSweep:
         events: list[tuple[CartRow, EventDraft]],
         handoff: HandOff,
         tally: Tally,
-    ) -> None:
+    ) -> bool:
+        """Save what was decided and hand off; return whether some carts wait to be read again first."""
         views: list[CartView] = await self._carts.views(tx, handoff.company_id, abandoned)
         plan = await self._carts.plan(tx, views, handoff)
         store = CartStore(tx, handoff.company_id)
@@ -111,8 +118,6 @@ class AbandonmentSweep:
         await store.append_events([_event(row, draft, handoff) for row, draft in events], handoff.now)
         await store.log_abandonments(abandoned, handoff.now)
         await self._carts.write(tx, plan, handoff)
-        if plan.deferred:
-            await make_due(tx, handoff.company_id, handoff.integration_id, handoff.now)
         if abandoned:
             tally.counts["carts_abandoned"] += len(abandoned)
         if plan.deliveries:
@@ -120,6 +125,7 @@ class AbandonmentSweep:
         for row in abandoned:
             if row.id in plan.handed_off:
                 tally.add_value(row.currency, row.total)
+        return bool(plan.deferred)
 
 
 def _event(row: CartRow, draft: EventDraft, handoff: HandOff) -> EventRow:

@@ -148,12 +148,11 @@ class CartStore:
         """Update changed carts."""
         await _CHANGES.update(self._connection, self._company, [(*_of_change(row), now, row.id) for row in rows])
 
-    async def release(self, token: str) -> None:
-        """Give back the sweep's lease on whatever it still holds under `token`."""
+    async def release(self, integration_id: str, token: str) -> None:
+        """Give back the sweep's lease on a store's carts; one claim's token may hold other stores' carts too."""
+        mine = (carts.c.company_id == self._company) & (carts.c.integration_id == integration_id)
         await self._connection.execute(
-            update(carts)
-            .where(carts.c.company_id == self._company, carts.c.lease_token == token)
-            .values(lease_token=None, lease_expires_at=None)
+            update(carts).where(mine, carts.c.lease_token == token).values(lease_token=None, lease_expires_at=None)
         )
 
     async def replace_lines(self, lines: Mapping[str, Sequence[Line]], *, known: bool) -> None:

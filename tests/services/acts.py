@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 from sqlalchemy import Table, update
 
 from backend.models import carts, deliveries, delivery_carts, integrations
-from backend.services.engine import Engine, build_engine
+from backend.services.engine import Engine, build_base, build_engine
+from backend.services.poller import Rhythm
 from tests.factories import make_integration
 from tests.services.line import Line
 
@@ -26,6 +28,18 @@ async def no_defaults() -> None:
 def engine_with(line: Line, checkpoint: Callable[[str], Awaitable[None]]) -> Engine:
     """Return the line's engine with another checkpoint."""
     return build_engine(replace(line.base, checkpoint=checkpoint), no_defaults)
+
+
+@asynccontextmanager
+async def another(line: Line) -> AsyncIterator[Engine]:
+    """Return the engine of another process on the same database."""
+    base = build_base(line.world.settings, clock=line.clock)
+    try:
+        yield build_engine(base, no_defaults)
+    finally:
+        await base.leases.aclose()
+        await base.http.aclose()
+        await base.database.close()
 
 
 def stopping_at(line: Line, moment: str) -> Engine:
@@ -49,6 +63,12 @@ def doing_at(line: Line, moment: str, act: Callable[[], Any]) -> Engine:
                 await done
 
     return engine_with(line, checkpoint)
+
+
+async def poll(line: Line) -> None:
+    """Let the next beat, half a minute later, poll what is due; nothing is delivered."""
+    line.clock.move(seconds=30)
+    await line.engine.poller.run_beat(Rhythm(is_wanted=True, interval=30, since=line.clock.now()))
 
 
 def buy(line: Line, cart_id: str, minutes_ago: float = 0, tenant: str = "s0") -> None:
