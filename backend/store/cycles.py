@@ -113,12 +113,17 @@ class CycleStore:
 
 
 async def add_counts(connection: AsyncConnection, company_id: str, where: tuple[str, str], tally: Tally) -> None:
-    """Add `tally` to the row of (cycle, worker); for a transaction as the company or as the worker."""
+    """Add `tally` to the row of (cycle, worker), if the cycle is still kept; as the company or as the worker."""
     cycle_id, worker_id = where
     c = poll_cycle_counts.c
     mine = (c.company_id == company_id) & (c.cycle_id == cycle_id) & (c.worker_id == worker_id)
     found = (await connection.execute(select(c.platforms, c.value).where(mine).with_for_update())).one_or_none()
     if found is None:
+        # A delivery may be older than the cycles that are kept.
+        if (
+            await connection.execute(select(poll_cycles.c.id).where(poll_cycles.c.id == cycle_id))
+        ).one_or_none() is None:
+            return
         values = {name: tally.counts.get(name, 0) for name in COUNTS}
         shown = {"platforms": sorted(tally.platforms), "value": {k: str(v) for k, v in tally.value.items()}}
         key = {"company_id": company_id, "id": new_id(), "cycle_id": cycle_id, "worker_id": worker_id}
