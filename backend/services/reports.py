@@ -61,7 +61,8 @@ def cycle_report(cycle: CycleFacts, tallies: Iterable[Tally], extra: OneOff | No
     counts = {name: total.counts[name] for name in SUMS}
     attempts = counts["deliveries_succeeded"] + counts["deliveries_failed"]
     extra = extra or OneOff()
-    ok = not (counts["polls_failed"] or counts["deliveries_failed"] or extra.fails)
+    has_bug = any(report.outcome == "bug" for report in extra.polls)  # not settled, so not among the counts
+    ok = not (counts["polls_failed"] or counts["deliveries_failed"] or extra.fails or has_bug)
     return {
         "cycle_id": cycle.id,
         "kind": cycle.kind,
