@@ -78,6 +78,7 @@ class AgentIntegrationPoller:
         self._status = status
         self._make_defaults = make_defaults
         self._beat_id: str | None = None
+        self._beating = asyncio.Lock()
         self.scope = Scope(settings.target_template_slug, settings.platforms)
 
     # -- the wanted state ----------------------------------------------------------------------------------------
@@ -124,14 +125,20 @@ class AgentIntegrationPoller:
     # -- cycles --------------------------------------------------------------------------------------------------
 
     async def run_beat(self, rhythm: Rhythm) -> None:
-        """Take part in the present beat: poll what is due until nothing is left for this worker."""
-        number, beat_at = rhythm.beat(self._clock.now())
-        cycle_id = f"beat_{rhythm.since:%Y%m%dT%H%M%S.%f}_{rhythm.interval}_{number}"
-        await self._begin(cycle_id, "beat", rhythm.interval, beat_at)
-        self._beat_id = cycle_id
-        cycle = CycleRef(cycle_id, self._leases.worker_id, timedelta(seconds=rhythm.interval), beat_at)
-        await self._poll_all(cycle, due_by=beat_at)
-        await self._finish(cycle_id)
+        """Take part in the present beat: poll what is due until nothing is left for this worker.
+
+        A cycle never overlaps itself: while this process is in one, a beat passes, and the next finds what is due.
+        """
+        if self._beating.locked():
+            return
+        async with self._beating:
+            number, beat_at = rhythm.beat(self._clock.now())
+            cycle_id = f"beat_{rhythm.since:%Y%m%dT%H%M%S.%f}_{rhythm.interval}_{number}"
+            await self._begin(cycle_id, "beat", rhythm.interval, beat_at)
+            self._beat_id = cycle_id
+            cycle = CycleRef(cycle_id, self._leases.worker_id, timedelta(seconds=rhythm.interval), beat_at)
+            await self._poll_all(cycle, due_by=beat_at)
+            await self._finish(cycle_id)
 
     async def run_once(self, kind: str = "test_once") -> dict[str, Any]:
         """Run one whole cycle now: poll every store that may be, sweep, attempt what is due; return its report.
