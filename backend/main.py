@@ -1,4 +1,8 @@
-"""The web app: settings, database, loops, routers. `uvicorn backend.main:app`, or `uvicorn main:app` from backend/."""
+"""The web app: settings, database, loops, routers.
+
+Started as `uvicorn backend.main:app`, as `uvicorn main:app` from inside backend/, or as `python -m backend.main`, which
+listens where HOST and PORT say.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ if __name__ == "main":
     sys.path[:] = [str(ROOT), *(entry for entry in sys.path if Path(entry).resolve() != ROOT / "backend")]
     sys.modules["backend.main"] = sys.modules[__name__]
 
+import uvicorn
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
@@ -109,3 +114,17 @@ def __getattr__(name: str) -> FastAPI:
         raise SystemExit(2) from None
     globals()["app"] = made
     return made
+
+
+def serve() -> None:
+    """Serve on HOST and PORT until SIGINT or SIGTERM. A faulty setting ends the process with one line and code 2."""
+    try:
+        settings = load_settings()
+    except SetupProblem as problem:
+        sys.stderr.write(f"error: {problem}\n")
+        raise SystemExit(2) from None
+    uvicorn.run("backend.main:app", host=settings.host, port=settings.port)
+
+
+if __name__ == "__main__":
+    serve()

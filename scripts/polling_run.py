@@ -21,7 +21,16 @@ from backend.logs import set_up_logs
 from backend.services.wiring import Services, build_services
 from backend.worker import Worker, stop_on_signals
 from scripts.configure import configure, read_file
-from scripts.progress import Display, beside, display, follow_beats, follow_once, on_terminal, report_lines
+from scripts.progress import (
+    Display,
+    beside,
+    display,
+    follow_beats,
+    follow_once,
+    latest_beats,
+    on_terminal,
+    report_lines,
+)
 
 INTERRUPTED = 130
 ONE_AT_A_TIME = (
@@ -114,9 +123,10 @@ async def _until_signalled(services: Services, shown: Display, order: Order) -> 
     if not worker.holds_the_loops():
         raise SetupProblem(ONE_AT_A_TIME)
     with stop_on_signals() as stopped:
+        earlier = [cycle["cycle_id"] for cycle in await latest_beats(services)]
         await services.poller.start(order.interval)
         async with worker.running():
-            async with beside(follow_beats(services, shown)):
+            async with beside(follow_beats(services, shown, earlier)):
                 await stopped.wait()
             shown.say("stopping: work in flight ends first")
     return 0

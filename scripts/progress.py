@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console
@@ -129,20 +129,24 @@ async def beside(work: Any) -> AsyncIterator[None]:
             await task
 
 
-async def follow_beats(services: Services, shown: Display) -> None:
-    """Show the present beat, and report each one that is through, until cancelled."""
-    said: set[str] = set()
+async def latest_beats(services: Services) -> list[dict[str, Any]]:
+    """Return the latest beats, newest first."""
+    return (await services.overview.cycles("beat", Paging(LATEST))).items
+
+
+async def follow_beats(services: Services, shown: Display, earlier: Iterable[str]) -> None:
+    """Show the present beat, and report each one that is through and not among the `earlier` ids, until cancelled."""
+    said = set(earlier)
     was_running: bool | None = None
-    begun = datetime.now(UTC).isoformat()
     while True:
         status = await services.poller.status()
         stores = sum(row["status"] == "active" for row in status["integrations"])
         if status["running"] != was_running:
             was_running = status["running"]
             shown.say(_state_in_words(status, stores))
-        beats = (await services.overview.cycles("beat", Paging(LATEST))).items
+        beats = await latest_beats(services)
         for cycle in reversed(beats):
-            if cycle["cycle_id"] not in said and cycle["started_at"] >= begun[:19] and _is_through(cycle, beats):
+            if cycle["cycle_id"] not in said and _is_through(cycle, beats):
                 said.add(cycle["cycle_id"])
                 _tell(shown, cycle, stores)
         if beats:

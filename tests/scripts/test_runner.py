@@ -204,7 +204,7 @@ async def test_each_beat_is_reported_as_json_that_fits_the_schema(bench: Bench) 
     async with bench.running("--json") as process:
         report = json.loads(await line_with(process, "beat_"))
     assert faults(report) == []
-    assert (report["kind"], report["carts_new"]) == ("beat", 1)
+    assert (report["kind"], report["carts_new"]) == ("beat", 1), report
 
 
 async def test_a_second_runner_on_the_same_sqlite_database_exits_2_and_says_what_to_set(bench: Bench) -> None:
