@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import structlog
@@ -67,6 +67,27 @@ class _Attempt:
     error: str | None
 
 
+@dataclass(slots=True)
+class _Course:
+    """How one destination's batch goes: nothing is begun after `until`, or once the destination is to be left alone.
+
+    `failures` are those in a row, counted on from earlier batches; `begun` has the ids of what may have been sent.
+    """
+
+    until: datetime
+    failures: int
+    begun: set[str] = field(default_factory=set)
+    is_over: bool = False
+
+    def note(self, outcome: Outcome) -> None:
+        """Learn from an outcome; our own faults and what was cut off say nothing."""
+        if outcome.ours or outcome.is_unknown:
+            return
+        self.failures = 0 if outcome.is_success else self.failures + 1
+        has_enough = self.failures >= backoff.BREAKER_OPENS_AT
+        self.is_over |= outcome.is_gone or outcome.is_throttled or has_enough
+
+
 class DeliveryLane:
     """Delivers what is due; each destination's deliveries are worked off apart from the others'."""
 
@@ -105,28 +126,34 @@ class DeliveryLane:
 
     async def _work_off(self, group: list[DeliveryWork]) -> tuple[str, Tally]:
         """Deliver one destination's claimed deliveries; give back what was not begun."""
-        tally, begun = Tally(), set[str]()
+        first, tally, later = group[0], Tally(), None
+        course = _Course(self._tools.clock.now() + BATCH_TIME, first.destination_failures)
         # A lost lease is logged as `lease.ended`; whoever holds it now sends again, under the same message ids.
-        with suppress(LeaseLost), self._tools.leases.holding("delivery", group[0].token):
+        with suppress(LeaseLost), self._tools.leases.holding("delivery", first.token):
             try:
-                await self._deliver(group, begun, tally)
+                await self._deliver(group, course, tally)
+            except Exception:  # our bug: other destinations go on; what was begun waits for its lease to run out
+                log.exception("delivery.failed", company_id=first.company_id, destination_id=first.destination_id)
+                later = self._tools.clock.now() + OURS_DELAY
             finally:
-                await self._release([work for work in group if work.id not in begun])
-        return group[0].company_id, tally
+                await self._release([work for work in group if work.id not in course.begun], later)
+        return first.company_id, tally
 
-    async def _deliver(self, group: list[DeliveryWork], begun: set[str], tally: Tally) -> None:
-        """Deliver in slices while there is time; `begun` takes the ids of what may have been sent."""
-        secrets, rest = await self._secrets(group[0]), group
-        size, until = SMALLEST, self._tools.clock.now() + BATCH_TIME
-        while rest and self._tools.clock.now() < until and not self._tools.leases.is_winding_down:
+    async def _deliver(self, group: list[DeliveryWork], course: _Course, tally: Tally) -> None:
+        """Deliver in slices while there is time and the destination bears it."""
+        secrets, rest, size = await self._secrets(group[0]), group, SMALLEST
+        while rest and not self._must_stop(course):
             part, rest, began = rest[:size], rest[size:], time.perf_counter()
-            tally.merge(await self._slice(part, secrets, begun))
+            tally.merge(await self._slice(part, secrets, course))
             size = min(size * 2, LARGEST) if time.perf_counter() - began < QUICK else SMALLEST
 
-    async def _release(self, rest: list[DeliveryWork]) -> None:
+    def _must_stop(self, course: _Course) -> bool:
+        return course.is_over or self._tools.clock.now() >= course.until or self._tools.leases.is_winding_down
+
+    async def _release(self, rest: list[DeliveryWork], later: datetime | None) -> None:
         if rest:
             async with self._tools.database.transaction(rest[0].company_id) as tx:
-                await OutcomeStore(tx, rest[0].company_id).release([work.id for work in rest], rest[0].token)
+                await OutcomeStore(tx, rest[0].company_id).release([work.id for work in rest], rest[0].token, later)
 
     async def _secrets(self, work: DeliveryWork) -> list[str]:
         place = (work.company_id, "destinations", "secrets_sealed", work.destination_id)
@@ -136,28 +163,33 @@ class DeliveryLane:
             )
         return secrets
 
-    async def _slice(self, part: list[DeliveryWork], secrets: list[str], begun: set[str]) -> Tally:
+    async def _slice(self, part: list[DeliveryWork], secrets: list[str], course: _Course) -> Tally:
         """Gate, send and settle a few deliveries of one destination; what was sent is settled even when cut off."""
         allowed = await self._tools.superseding.still_allowed(part)
         slots, tally = asyncio.Semaphore(self._tools.settings.destination_in_flight), Tally()
-        sending = [asyncio.create_task(self._attempt(work, secrets, slots, begun)) for work in allowed]
+        failures_before = course.failures
+        sending = [asyncio.create_task(self._attempt(work, secrets, slots, course)) for work in allowed]
         try:
             await asyncio.gather(*sending, return_exceptions=True)
         finally:
-            made = [task.result() for task in sending if not task.cancelled() and task.exception() is None]
+            ended = [task.result() for task in sending if not task.cancelled() and task.exception() is None]
+            made = [attempt for attempt in ended if attempt is not None]
             if made:
-                tally = await self._settle(made)
+                tally = await self._settle(made, failures_before)
         for task in sending:
             task.result()  # raises what is our bug
         return tally
 
     async def _attempt(
-        self, work: DeliveryWork, secrets: list[str], slots: asyncio.Semaphore, begun: set[str]
-    ) -> _Attempt:
+        self, work: DeliveryWork, secrets: list[str], slots: asyncio.Semaphore, course: _Course
+    ) -> _Attempt | None:
+        """Send one delivery; None when the course was over before its turn came."""
         if work.attempts > backoff.MOST_ATTEMPTS:
             return _Attempt(work, CUT_OFF, self._tools.clock.now(), timedelta(0), None, "no attempt came to its end")
         async with slots:
-            begun.add(work.id)
+            if self._must_stop(course):
+                return None
+            course.begun.add(work.id)
             started_at, began = self._tools.clock.now(), time.perf_counter()
             request = signed_request(work, secrets, int(started_at.timestamp()), self._tools.settings)
             answer: HttpResponse | None = None
@@ -170,10 +202,11 @@ class DeliveryLane:
                 outcome, error = judge_fault(fault), str(fault)[:500]
             except asyncio.CancelledError:  # the slice settles this and then ends
                 outcome, error = CUT_OFF, "this process ended the attempt before the answer was read"
+            course.note(outcome)
             elapsed = timedelta(seconds=time.perf_counter() - began)
             return _Attempt(work, outcome, started_at, elapsed, answer, error)
 
-    async def _settle(self, attempts: list[_Attempt]) -> Tally:
+    async def _settle(self, attempts: list[_Attempt], failures_before: int) -> Tally:
         first, now, tally = attempts[0].work, self._tools.clock.now(), Tally()
         async with self._tools.database.transaction(first.company_id) as tx:
             store = OutcomeStore(tx, first.company_id)
@@ -182,7 +215,7 @@ class DeliveryLane:
             results = [settled(each, now, random.random()) for each in kept]  # noqa: S311  spreads retries
             await store.settle(results, self._tools.worker_id, now)
             if kept:
-                await store.note_health(first.destination_id, health(kept, first.destination_failures, now), now)
+                await store.note_health(first.destination_id, health(kept, failures_before, now), now)
             await self._count(tx, first.company_id, results, tally)
         for each, result in zip(kept, results, strict=True):
             _log_attempt(each, result)
@@ -254,17 +287,17 @@ def settled(attempt: _Attempt, now: datetime, luck: float) -> Settled:
 def health(attempts: Sequence[_Attempt], failures_before: int, now: datetime) -> Health:
     """Return what these attempts say of their destination; our own faults and what was cut off say nothing."""
     theirs = [each for each in attempts if not (each.outcome.ours or each.outcome.is_unknown)]
-    had_success = any(each.outcome.is_success for each in theirs)
+    successes = [at for at, each in enumerate(theirs) if each.outcome.is_success]
     failed = [each for each in theirs if not each.outcome.is_success]
-    failures = 0 if had_success else len(failed)
-    held = backoff.breaker_until(failures_before + failures, now) if failed and not had_success else None
+    failures = len(theirs) - successes[-1] - 1 if successes else len(failed)  # in a row, up to now
+    held = backoff.breaker_until(failures if successes else failures_before + failures, now) if failures else None
     for each in failed:
         if each.outcome.is_throttled and each.answer is not None:
             pause = retry_after(each.answer.headers, now) or backoff.BREAKER_FIRST
             held = max(held or now, now + pause)
     last = failed[-1] if failed else None
     words = None if last is None else last.error or f"answered {last.answer.status if last.answer else 'nothing'}"
-    return Health(failures, held, words, had_success, any(each.outcome.is_gone for each in theirs))
+    return Health(failures, held, words, bool(successes), any(each.outcome.is_gone for each in theirs))
 
 
 def _log_attempt(attempt: _Attempt, result: Settled) -> None:

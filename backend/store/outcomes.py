@@ -68,7 +68,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a batch of attempts says of its destination."""
+    """What a batch of attempts says of its destination; `failures` are those in a row, since a success if any."""
 
     failures: int
     held_until: datetime | None
@@ -119,14 +119,15 @@ class OutcomeStore:
             .values(contacted_at=now)
         )
 
-    async def release(self, ids: Sequence[str], token: str) -> None:
-        """Give back claimed deliveries that were never begun; their attempt is not counted."""
+    async def release(self, ids: Sequence[str], token: str, later: datetime | None = None) -> None:
+        """Give back claimed deliveries that were never begun; their attempt is not counted. `later`: due then."""
         c = deliveries.c
+        due: dict[str, Any] = {} if later is None else {"next_attempt_at": later}
         if ids:
             await self._connection.execute(
                 update(deliveries)
                 .where(c.company_id == self._company, c.id.in_(ids), c.lease_token == token)
-                .values(lease_token=None, lease_expires_at=None, attempts=c.attempts - 1)
+                .values(lease_token=None, lease_expires_at=None, attempts=c.attempts - 1, **due)
             )
 
     async def note_health(self, destination_id: str, health: Health, now: datetime) -> None:
