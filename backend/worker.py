@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import IO
@@ -17,6 +17,7 @@ from typing import IO
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+from backend.errors import Unavailable
 from backend.services.poller import Rhythm
 from backend.services.wiring import Services
 from backend.store.cycles import InstallationStore
@@ -181,12 +182,10 @@ class Worker:
         async def ring() -> None:
             task = asyncio.ensure_future(work())
             self._running.add(task)
-            try:
-                await task
-            except Exception:  # the rows are still due: the next bell finds them
-                log.exception("bell.failed")
-            finally:
-                self._running.discard(task)
+            task.add_done_callback(self._running.discard)
+            await asyncio.wait({task})
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("bell.failed", exc_info=error)  # the rows are still due: the next bell finds them
 
         return ring
 
@@ -206,8 +205,10 @@ class Worker:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         self._scheduler.shutdown(wait=False)
-        with suppress(Exception):  # the database may be gone; the row is forgotten within the hour
+        try:
             async with self._services.database.work() as tx:
                 await InstallationStore(tx).sign_out(self._services.leases.worker_id)
+        except Unavailable:  # the row is forgotten within the hour
+            log.warning("worker.sign_out_failed")
         if self._lock is not None:
             self._lock.release()

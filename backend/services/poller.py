@@ -79,6 +79,7 @@ class AgentIntegrationPoller:
         self._make_defaults = make_defaults
         self._beat_id: str | None = None
         self._beating = asyncio.Lock()
+        self._beating = asyncio.Lock()
         self.scope = Scope(settings.target_template_slug, settings.platforms)
 
     # -- the wanted state ----------------------------------------------------------------------------------------
