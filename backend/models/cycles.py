@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, String, Table, UniqueConstraint
 
+from backend.domain.work import COUNTS
 from backend.models.base import Json, belongs_to, key, metadata, moment, text
 
 installation_state = Table(
@@ -45,28 +46,7 @@ poll_cycle_counts = Table(
     *key(),
     Column("cycle_id", String(80), ForeignKey("poll_cycles.id", ondelete="CASCADE"), nullable=False),
     text("worker_id", 80, required=True),
-    *(
-        Column(name, Integer, nullable=False, server_default="0")
-        for name in (
-            "agents_found",
-            "polls_succeeded",
-            "polls_failed",
-            "pages",
-            "carts_seen",
-            "carts_new",
-            "carts_changed",
-            "carts_abandoned",
-            "carts_excluded",
-            "records_quarantined",
-            "deliveries_made",
-            "deliveries_succeeded",
-            "deliveries_failed",
-            "poll_ms",
-            "fetch_ms",
-            "save_ms",
-            "deliver_ms",
-        )
-    ),
+    *(Column(name, Integer, nullable=False, server_default="0") for name in COUNTS),
     Column("platforms", Json, nullable=False),
     Column("value", Json, nullable=False),  # currency -> amount handed off, as text
     UniqueConstraint("company_id", "cycle_id", "worker_id"),
