@@ -27,6 +27,8 @@ from backend.errors import Conflict, SetupProblem, Unavailable
 Transaction = AsyncConnection
 
 SET_SCOPE = text("SELECT set_config('role', :role, true), set_config('app.company', :company, true)")
+# Milliseconds. The last one frees the rows of a worker that was frozen in mid-transaction: no lease frees those.
+PATIENCE = {"statement_timeout": "30000", "lock_timeout": "10000", "idle_in_transaction_session_timeout": "30000"}
 APP_ROLE, WORKER_ROLE = "cart_app", "cart_worker"
 
 
@@ -120,7 +122,7 @@ def _engine(settings: Settings) -> AsyncEngine:
             pool_pre_ping=True,
             pool_size=10,
             max_overflow=10,
-            connect_args={"server_settings": {"statement_timeout": "30000", "lock_timeout": "10000"}},
+            connect_args={"server_settings": PATIENCE},
         )
     settings.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
     engine = create_async_engine(
