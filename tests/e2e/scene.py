@@ -25,12 +25,15 @@ from tests.e2e.victim import Orders
 from tests.factories import make_agent, make_company, make_destination, make_integration
 from tests.worlds import World
 
-STORES = ("s0", "s1")
+# Stores, and how many minutes ago their carts were left: those of the first are inside the overlap and are seen again
+# by every poll, those of the second by the first walk only.
+STORES = {"s0": 2, "s1": 20}
 PAGE = 4  # carts
 LEASE = 1.0  # seconds
-THRESHOLD = 1  # minutes; so short that every poll sees every cart again, inside its overlap
+THRESHOLD = 1  # minutes, less than the overlap
 LOOK_EVERY = 0.05  # seconds
 LIMIT = 60.0  # seconds
+READING_TIME = 0.1  # seconds the partner gets to read what a killed worker had sent; much less than a lease
 
 
 @dataclass(slots=True)
@@ -41,6 +44,7 @@ class Account:
     doubled: list[str] = field(default_factory=list)
     in_flight: int = 0  # messages that had arrived and were not yet settled when a worker was killed
     repeated: int = 0  # messages that came again
+    seconds: float = 0.0  # from the kill until everything was delivered
     faults: list[str] = field(default_factory=list)
 
 
@@ -54,6 +58,7 @@ class Scene:
     integrations: dict[str, str]
     expected: set[str] = field(default_factory=set)
     account: Account = field(default_factory=Account)
+    killed_at: float = 0.0  # perf_counter
 
     def orders(self, moment: str | None = None, nth: int = 1, **settings: Any) -> Orders:
         """Return a process's orders."""
@@ -71,14 +76,14 @@ class Scene:
     def fill(self, count: int) -> None:
         """Put into each store `count` abandoned carts, one about to be, one bought, and one without any contact."""
         now = datetime.now().astimezone()
-        for store in STORES:
+        for store, minutes in STORES.items():
+            left = now - timedelta(minutes=minutes)
             for number in range(count):
                 # some of one second, over page borders
-                self.abandon(store, f"{store}-c{number}", now - timedelta(minutes=2, seconds=10 * (number // 3)))
+                self.abandon(store, f"{store}-c{number}", left - timedelta(seconds=10 * (number // 3)))
             self.abandon(store, f"{store}-soon", now - timedelta(minutes=THRESHOLD) + timedelta(seconds=2))
-            bought, unknown = now - timedelta(minutes=2, seconds=15), now - timedelta(minutes=3)
-            self.store.add_cart(store, f"{store}-bought", bought, completed_at=bought.isoformat())
-            self.store.add_cart(store, f"{store}-nobody", unknown, customer=None)
+            self.store.add_cart(store, f"{store}-bought", left, completed_at=left.isoformat())
+            self.store.add_cart(store, f"{store}-nobody", left, customer=None)
 
     def abandon(self, store: str, cart_id: str, at: datetime) -> None:
         """Put a cart into a store that is or will be abandoned."""
@@ -97,6 +102,7 @@ class Scene:
     async def finished(self) -> None:
         """Wait until everything has arrived and is recorded as delivered, and each store was polled once more."""
         await until(self.has_all)
+        self.account.seconds = time.perf_counter() - self.killed_at
         before = {row.id: row.polls for row in await self.rows(integrations)}
 
         async def polled_again() -> bool:
@@ -110,7 +116,9 @@ class Scene:
         return self.expected <= set(self.arrived()) and not await self.rows(deliveries, deliveries.c.state == "pending")
 
     async def note_kill(self) -> None:
-        """Take down what a kill left behind."""
+        """Take down what a kill left behind, right after it."""
+        self.killed_at = time.perf_counter()
+        await asyncio.sleep(READING_TIME)
         hook = self.partner.hook("p")
         settled = {row.webhook_id for row in await self.rows(deliveries, deliveries.c.state == "delivered")}
         self.account.in_flight += len(set(hook.messages) - settled)
@@ -136,9 +144,10 @@ class Scene:
         return account
 
     async def _check_cursors(self) -> None:
-        """A cart that the cursor has passed must be stored."""
+        """A cart that a cursor has passed must be stored. Cursors are read first, as another worker may go on."""
+        cursors = await self.rows(integrations)
         stored = {row.source_cart_id for row in await self.rows(carts)}
-        for row in await self.rows(integrations):
+        for row in cursors:
             store = next(name for name, found in self.integrations.items() if found == row.id)
             passed = {key[1] for key in self.store.tenants[store].keys.values() if _has_passed(row, key)}
             if passed - stored:
