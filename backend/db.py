@@ -29,6 +29,12 @@ Transaction = AsyncConnection
 SET_SCOPE = text("SELECT set_config('role', :role, true), set_config('app.company', :company, true)")
 # Milliseconds. The last one frees the rows of a worker that was frozen in mid-transaction: no lease frees those.
 PATIENCE = {"statement_timeout": "30000", "lock_timeout": "10000", "idle_in_transaction_session_timeout": "30000"}
+# Whether the login itself, before any SET ROLE, reaches across companies: by inheriting the worker's role, or by right.
+LOGIN = text(
+    "SELECT rolname AS name, rolsuper OR rolbypassrls AS passes_walls, "
+    "rolsuper OR rolbypassrls OR coalesce(pg_has_role(rolname, (SELECT oid FROM pg_roles WHERE rolname = "
+    "'cart_worker'), 'USAGE'), false) AS sees_all FROM pg_roles WHERE rolname = current_user"
+)
 APP_ROLE, WORKER_ROLE = "cart_app", "cart_worker"
 
 
@@ -164,23 +170,32 @@ def upgrade_database(url: str) -> None:
 async def prepare_database(settings: Settings) -> None:
     """Bring SQLite (or PostgreSQL with AUTO_MIGRATE) up to date; else refuse an older schema with the command to run.
 
-    Raises `SetupProblem` when the database cannot be reached or is not up to date.
+    Raises `SetupProblem` when the database cannot be reached, is not up to date, or would show companies to each other.
     """
     if settings.is_sqlite or settings.auto_migrate:
-        try:
-            if settings.is_sqlite:
-                settings.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
-            await asyncio.to_thread(upgrade_database, settings.async_database_url)
-        except (OSError, DBAPIError) as error:
-            raise SetupProblem(f"the database cannot be brought up to date: {_in_words(error)}") from error
-        except CommandError as error:
-            raise SetupProblem(f"the database is of another version of this product: {error}") from error
-        return
+        await _upgrade(settings)
+    if not settings.is_sqlite:
+        await _check_postgres(settings)
+
+
+async def _upgrade(settings: Settings) -> None:
+    try:
+        if settings.is_sqlite:
+            settings.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
+        await asyncio.to_thread(upgrade_database, settings.async_database_url)
+    except (OSError, DBAPIError) as error:
+        raise SetupProblem(f"the database cannot be brought up to date: {_in_words(error)}") from error
+    except CommandError as error:
+        raise SetupProblem(f"the database is of another version of this product: {error}") from error
+
+
+async def _check_postgres(settings: Settings) -> None:
     newest = ScriptDirectory.from_config(alembic_config(settings.async_database_url)).get_current_head()
     engine = create_async_engine(settings.async_database_url)
     try:
         async with engine.connect() as connection:
             found = await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
+            login = (await connection.execute(LOGIN)).one()
     except (OSError, DBAPIError) as error:
         raise SetupProblem(f"the database cannot be reached: {_in_words(error)}") from error
     finally:
@@ -189,6 +204,11 @@ async def prepare_database(settings: Settings) -> None:
         raise SetupProblem(
             f"the database is at revision {found or 'none'}, this version needs {newest}: "
             "run `make migrate`, or set AUTO_MIGRATE=true"
+        )
+    if login.sees_all and (not login.passes_walls or settings.env == "production"):
+        raise SetupProblem(
+            f"the login {login.name} sees every company's rows without taking on a role; "
+            "use one that is no superuser, has no BYPASSRLS and, before PostgreSQL 16, is NOINHERIT"
         )
 
 
