@@ -50,7 +50,7 @@ class OrderReader:
         try:
             return self._read(order)
         except (KeyError, TypeError, AttributeError, ArithmeticError) as error:
-            raise BadRecord(f"the order lacks its shape: {error!r}", code="bad_shape") from error
+            raise BadRecord(f"the order lacks its shape ({type(error).__name__})", code="bad_shape") from error
 
     def _read(self, order: dict[str, Any]) -> SeenCart | Exclusion:
         status, source_id = order["status"], order_id(order)
