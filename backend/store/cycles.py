@@ -117,18 +117,17 @@ async def add_counts(connection: AsyncConnection, company_id: str, where: tuple[
     cycle_id, worker_id = where
     c = poll_cycle_counts.c
     mine = (c.company_id == company_id) & (c.cycle_id == cycle_id) & (c.worker_id == worker_id)
-    found = (await connection.execute(select(c.platforms, c.value).where(mine).with_for_update())).one_or_none()
+    query = select(c.platforms, c.value).where(mine).with_for_update()
+    found = (await connection.execute(query)).one_or_none()
     if found is None:
         # A delivery may be older than the cycles that are kept.
-        if (
-            await connection.execute(select(poll_cycles.c.id).where(poll_cycles.c.id == cycle_id))
-        ).one_or_none() is None:
+        kept = await connection.execute(select(poll_cycles.c.id).where(poll_cycles.c.id == cycle_id))
+        if kept.one_or_none() is None:
             return
-        values = {name: tally.counts.get(name, 0) for name in COUNTS}
-        shown = {"platforms": sorted(tally.platforms), "value": {k: str(v) for k, v in tally.value.items()}}
         key = {"company_id": company_id, "id": new_id(), "cycle_id": cycle_id, "worker_id": worker_id}
-        await connection.execute(insert(poll_cycle_counts).values(**key, **values, **shown))
-        return
+        # Another task of this worker may be making the row at this moment: wait for it, then count on.
+        await connection.execute(_insert_or_leave(connection, poll_cycle_counts, {**key, "platforms": [], "value": {}}))
+        found = (await connection.execute(query)).one()
     both = Tally(platforms=set(found.platforms), value={k: Decimal(v) for k, v in found.value.items()})
     both.merge(tally)
     sums = {name: c[name] + count for name, count in tally.counts.items() if count}
