@@ -176,7 +176,7 @@ class CartIntake:
         store = CartStore(tx, intake.work.company_id)
         fresh = [look for look in looks if look.change.kind is Kind.NEW]
         changed = [look for look in looks if look.change.kind is Kind.CHANGED]
-        waited = [look for look in asked if look.change.kind is Kind.SAME]
+        waited = [look for look in asked if look.change.kind in {Kind.SAME, Kind.STALE}]
         await store.add([look.row for look in fresh], intake.now)
         await store.save([look.row for look in (*changed, *waited)], intake.now)
         await store.replace_lines({look.row.id: look.seen.lines for look in fresh if look.seen}, known=False)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
 
-from backend.models import quarantine
+from backend.models import carts, quarantine
 from simulator.woocommerce import Item
-from tests.services.acts import cart, messages, outbox, states
+from tests.services.acts import cart, change, messages, outbox, states
 from tests.services.line import Line
 from tests.services.woo import ADA, running_woo
 
@@ -250,3 +251,14 @@ async def test_a_record_that_turns_out_to_be_no_cart_closes_its_quarantine_row(l
         woo.site.put(order.id, created_via="admin")
         await woo.poll()
         assert (opened, [row.is_open for row in await line.rows(quarantine)]) == ([True], [False])
+
+
+async def test_a_cart_that_waits_is_read_once_even_if_the_answer_is_an_old_one(line: Line) -> None:
+    async with running_woo(line) as woo:
+        order = woo.order()
+        await woo.poll()
+        await change(line, carts, source_updated_at=line.clock.now() + timedelta(minutes=5))  # a replica lags behind
+        await woo.sweep(minutes=31)
+        await woo.poll()
+        await woo.deliver()
+        assert (line.effects(), (await cart(line, str(order.id))).awaits_read) == ([str(order.id)], False)
