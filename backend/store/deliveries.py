@@ -193,13 +193,14 @@ class DeliveryStore:
         return [HeldCart(*row) for row in rows]
 
     async def supersede(self, delivery_id: str, token: str, replacement: str | None, now: datetime) -> bool:
-        """Close a delivery, fenced by its lease; False when the lease was lost."""
+        """Close a delivery, fenced by its lease; False when the lease was lost or ran out."""
         done = await self._connection.execute(
             update(deliveries)
             .where(
                 deliveries.c.company_id == self._company,
                 deliveries.c.id == delivery_id,
                 deliveries.c.lease_token == token,
+                deliveries.c.lease_expires_at > now,
             )
             .values(
                 state="superseded",

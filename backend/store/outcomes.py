@@ -113,10 +113,12 @@ class OutcomeStore:
             )
         )
         ids = select(held.cart_id).where(held.company_id == self._company, held.delivery_id.in_(delivery_ids))
+        mine = (carts.c.company_id == self._company) & carts.c.id.in_(ids)
+        if self._connection.dialect.name != "sqlite":
+            # Locked in the order that a page locks them in, so that the two never wait for each other.
+            await self._connection.execute(select(carts.c.id).where(mine).order_by(carts.c.id).with_for_update())
         await self._connection.execute(
-            update(carts)
-            .where(carts.c.company_id == self._company, carts.c.id.in_(ids), carts.c.contacted_at.is_(None), told)
-            .values(contacted_at=now)
+            update(carts).where(mine, carts.c.contacted_at.is_(None), told).values(contacted_at=now)
         )
 
     async def release(self, ids: Sequence[str], token: str, later: datetime | None = None) -> None:
