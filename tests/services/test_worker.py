@@ -17,6 +17,7 @@ from sqlalchemy import select
 from backend.domain.signing import make_secret
 from backend.models import poll_cycles, workers
 from backend.services.wiring import Services, build_services
+from backend.store.cycles import InstallationStore
 from backend.worker import LoopLock, Worker
 from simulator.custom import CustomSimulator
 from simulator.partner import PartnerSimulator
@@ -114,13 +115,14 @@ class TestWantedState:
 
     async def test_a_stop_is_obeyed(self, scene: Scene) -> None:
         async with scene.process() as services:
-            await services.poller.start(5)
-            await until(lambda: scene.store.requests)
+            async with services.database.work() as tx:  # a second, less than anybody may ask for
+                await InstallationStore(tx).want(is_wanted=True, interval=1, now=services.clock.now())
+            await until(lambda: len(scene.store.requests) > 1)
             await services.poller.stop()
+            await asyncio.sleep(1.5)  # it looks at the wanted state every second
             asked = len(scene.store.requests)
-            scene.add("c1")
-            await asyncio.sleep(5.5)  # longer than a beat
-        assert (len(scene.store.requests), scene.effects()) == (asked, [])
+            await asyncio.sleep(2)
+        assert len(scene.store.requests) == asked
 
     async def test_what_was_wanted_before_a_restart_still_is(self, scene: Scene) -> None:
         async with scene.process() as services:
