@@ -12,6 +12,7 @@ import hmac
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -235,9 +236,10 @@ async def drip(request: web.Request, seconds: float) -> web.StreamResponse:
     """Answer 200 and then one byte a `seconds`, for as long as the other side listens."""
     response = web.StreamResponse()
     await response.prepare(request)
-    for _ in range(10_000):
-        await response.write(b" ")
-        await asyncio.sleep(seconds or 0.05)
+    with suppress(ConnectionError):  # it has hung up
+        for _ in range(10_000):
+            await response.write(b" ")
+            await asyncio.sleep(seconds or 0.05)
     return response
 
 
