@@ -46,6 +46,12 @@ class Base:
     leases: LeaseKeeper
     checkpoint: Checkpoint
 
+    async def aclose(self) -> None:
+        """Stop renewing leases and close every connection."""
+        await self.leases.aclose()
+        await self.http.aclose()
+        await self.database.close()
+
 
 @dataclass(frozen=True, slots=True)
 class Engine:

@@ -9,10 +9,23 @@ from typing import Any
 import orjson
 
 from backend.crypto import key_fingerprint, new_key, seal, unseal
-from backend.db import Transaction
+from backend.db import Database, Transaction
 from backend.domain.ids import new_id
 from backend.errors import SetupProblem
 from backend.store.customers import KeyStore, SubjectKeyRow
+from backend.store.work import WorkStore
+
+OTHER_KEY = (
+    "the master key is not the one that this database was sealed with: "
+    "restore MASTER_KEY, or the key file beside the SQLite database, from your backup"
+)
+
+
+async def check_master_key(database: Database, keyring: Keyring) -> None:
+    """Refuse a key that opens nothing here, before anything is sealed with it. Raises `SetupProblem`."""
+    async with database.overview() as tx:
+        if await WorkStore(tx).has_other_keys(keyring.fingerprint):
+            raise SetupProblem(OTHER_KEY)
 
 
 class Keyring:
@@ -20,7 +33,7 @@ class Keyring:
 
     def __init__(self, master_key: bytes) -> None:
         self._master = master_key
-        self._fingerprint = key_fingerprint(master_key)
+        self.fingerprint = key_fingerprint(master_key)
         self._data_keys: dict[tuple[str, int], bytes] = {}
         self._newest: dict[str, int] = {}
 
@@ -31,7 +44,7 @@ class Keyring:
         if company_id not in self._newest:
             key = new_key()
             wrapped = seal(self._master, key, f"{company_id}/data_keys/wrapped/v1/master")
-            await KeyStore(connection, company_id).add_data_key(1, self._fingerprint, wrapped, now)
+            await KeyStore(connection, company_id).add_data_key(1, self.fingerprint, wrapped, now)
             # Remembered only once it was read back: this transaction may yet be rolled back.
             self._data_keys[(company_id, 1)] = key
             return 1
@@ -63,8 +76,8 @@ class Keyring:
 
     async def _load(self, connection: Transaction, company_id: str) -> None:
         for version, master, wrapped in await KeyStore(connection, company_id).data_keys():
-            if master != self._fingerprint:
-                raise SetupProblem("MASTER_KEY is not the one this database was sealed with")
+            if master != self.fingerprint:
+                raise SetupProblem(OTHER_KEY)
             place = f"{company_id}/data_keys/wrapped/v{version}/master"
             self._data_keys[(company_id, version)] = unseal(self._master, wrapped, place)
             self._newest[company_id] = version

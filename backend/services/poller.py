@@ -244,7 +244,7 @@ class AgentIntegrationPoller:
                 for row in waiting
             ],
             held_elsewhere=[{"integration_id": row.id, "name": row.name} for row in held],
-            fails=kind == "once" and rejected,
+            fails=(kind == "once" and rejected) or any(report.outcome == "bug" for report in polls),
         )
 
 

@@ -35,6 +35,18 @@ WALK_TIME = timedelta(minutes=4)  # less than the lease's cap; the rest goes on 
 ALL_BAD_FROM = 3  # records; a smaller page that is bad all through is quarantined and passed
 
 
+# What to do about a store that gave no usable answer, by the error's code.
+REMEDIES = {
+    "connection_failed": "Check base_url, and that the store is up and reachable from here; it is asked again.",
+    "timeout": "The store is slow; it is asked again. A smaller options.page_size may help.",
+    "bad_body": "Open the address in a browser: does a notice, a login page or a firewall answer in the store's place?",
+    "body_too_large": "Lower options.page_size.",
+    "address_blocked": "Use the store's public address, and a port of OUTBOUND_ALLOWED_PORTS.",
+    "resolver_down": "Check the name service of the machine this runs on.",
+    "our_fault": "Check the settings and credentials of this integration for characters that no address or header has.",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class CycleRef:
     """The cycle a poll belongs to. `keeps_schedule`: a success leaves `next_poll_at` as it was (one-off runs)."""
@@ -211,7 +223,7 @@ def _blame(report: PollReport, outcome: str, error: Exception) -> None:
     report.outcome = outcome
     report.error_code = getattr(error, "code", None) or type(error).__name__
     report.error = str(error)[:1000] if outcome != "bug" else f"{type(error).__name__} in our own code"
-    report.remedy = getattr(error, "remedy", None) or None
+    report.remedy = getattr(error, "remedy", None) or REMEDIES.get(report.error_code)
     report.retry_after = getattr(error, "retry_after", None)
 
 

@@ -17,7 +17,7 @@ from backend.services.companies import CompanyService
 from backend.services.destinations import DestinationService
 from backend.services.engine import Checkpoint, build_base, build_engine, pass_by
 from backend.services.integrations import IntegrationService
-from backend.services.keyring import Keyring
+from backend.services.keyring import Keyring, check_master_key
 from backend.services.leases import LeaseKeeper
 from backend.services.overview import OverviewService
 from backend.services.poller import AgentIntegrationPoller
@@ -57,6 +57,11 @@ async def build_services(
 ) -> Services:
     """Build the services of one process. Raises `SetupProblem` when a setting is missing or wrong."""
     base = build_base(settings, clock=clock or Clock(), checkpoint=checkpoint)
+    try:
+        await check_master_key(base.database, base.keyring)
+    except SetupProblem:
+        await base.aclose()
+        raise
     destinations = DestinationService(base.database, base.clock, settings, base.keyring)
 
     async def make_defaults() -> None:

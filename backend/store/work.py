@@ -20,7 +20,7 @@ from backend.domain.ids import new_id
 from backend.domain.lifecycle import AgentRules, CartState
 from backend.domain.payload import CompanyCard
 from backend.domain.work import AgentCard, DeliveryWork, PollWork
-from backend.models import carts, companies, company_agents, deliveries, destinations, integrations
+from backend.models import carts, companies, company_agents, data_keys, deliveries, destinations, integrations
 
 # A poll that was claimed this often without ever being settled kills its worker; it is left alone and shown.
 MOST_CLAIMS = 10
@@ -248,6 +248,11 @@ class WorkStore:
             .order_by(deliveries.c.next_attempt_at)
         )
         return [_delivery_work(row) for row in await self._connection.execute(query)]
+
+    async def has_other_keys(self, master_key: str) -> bool:
+        """Whether some company's data key was wrapped by a master key of another fingerprint."""
+        others = select(data_keys.c.id).where(data_keys.c.master_key != master_key).limit(1)
+        return (await self._connection.execute(others)).first() is not None
 
     # -- leases --------------------------------------------------------------------------------------------------
 
