@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from backend.domain.carts import CartPage
 from backend.outbound import Outbound
@@ -17,6 +17,10 @@ class StrictModel(BaseModel):
     """Base of every adapter's settings: an unknown key is an error, values are frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# What an HTTP header can carry: printable ASCII without blanks.
+HeaderText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"^[!-~]+$")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from backend.platforms.base import StrictModel
+from backend.platforms.base import HeaderText, StrictModel
 
 AuthKind = Literal["bearer", "header", "basic", "hmac"]
 FieldName = Literal["id", "email", "phone", "total", "currency", "items", "updated_at", "recovery_url", "completed_at"]
@@ -93,8 +93,8 @@ class CustomSettings(StrictModel):
 class CustomCredentials(StrictModel):
     """Exactly one kind: `token`, or `key`, or `username` and `password`, or `secret`."""
 
-    token: str | None = None
-    key: str | None = None
+    token: HeaderText | None = None
+    key: HeaderText | None = None
     username: str | None = None
     password: str | None = None
     secret: str | None = None

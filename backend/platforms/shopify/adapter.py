@@ -14,7 +14,7 @@ from shopify.utils.shop_url import sanitize_shop_domain
 from backend.domain.carts import CartPage, Exclusion, SeenCart, UnreadableRecord
 from backend.errors import BadRecord, OurFault, OutboundError, TryLater
 from backend.outbound import HttpRequest, Outbound
-from backend.platforms.base import Capabilities, Connection, ConnectionCheck, StrictModel
+from backend.platforms.base import Capabilities, Connection, ConnectionCheck, HeaderText, StrictModel
 from backend.platforms.reading import unreadable
 from backend.platforms.shopify import check, queries
 from backend.platforms.shopify.answers import CursorRefused, GraphQLAnswer, QueryTooCostly, read_answer
@@ -52,7 +52,7 @@ class ShopifySettings(StrictModel):
 class ShopifyCredentials(StrictModel):
     """The Admin API access token of a custom or an installed app."""
 
-    access_token: str = Field(min_length=1)
+    access_token: HeaderText
 
 
 @dataclass(slots=True)
