@@ -182,6 +182,7 @@ async def _upgrade(settings: Settings) -> None:
     try:
         if settings.is_sqlite:
             settings.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
+            settings.sqlite_path.touch(mode=0o600)  # shoppers' addresses are in it
         await asyncio.to_thread(upgrade_database, settings.async_database_url)
     except (OSError, DBAPIError) as error:
         raise SetupProblem(f"the database cannot be brought up to date: {_in_words(error)}") from error
