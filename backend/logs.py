@@ -58,7 +58,7 @@ def set_up_logs(settings: Settings) -> None:
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=False,  # a logger made before this call follows it too
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
