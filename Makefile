@@ -48,7 +48,7 @@ format: .venv/.installed-dev  ## format the code and fix what can be fixed
 	@.venv/bin/ruff check --fix .
 
 migrate: .venv/.installed  ## bring the database of DATABASE_URL up to date
-	@.venv/bin/python -m alembic upgrade head
+	@.venv/bin/python -m scripts.migrate
 
 chaos: .venv/.installed  ## kill -9 at every step, 20 times each, on both databases; keeps the table
 	@.venv/bin/python -m benchmarks.chaos

@@ -6,6 +6,10 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+from scripts.needs import need_packages
+
+need_packages()
+
 import typer
 
 from backend.services.poller import LEAST_INTERVAL, MOST_INTERVAL

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, cast
 
+from dotenv.parser import parse_stream
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from backend.errors import SetupProblem
 
 ROOT = Path(__file__).resolve().parent.parent
+HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:]*)(:[0-9]*)?")
 
 
 class Settings(BaseSettings):
@@ -125,11 +128,29 @@ class Settings(BaseSettings):
 
 def load_settings() -> Settings:
     """Return the settings of this process. Raises `SetupProblem` that names each variable and what is wrong with it."""
+    for path in cast("tuple[Path, ...]", Settings.model_config["env_file"]):
+        if path.is_file():
+            _check_file(path)
     try:
         return Settings()
     except ValidationError as error:
         faults = error.errors(include_url=False, include_input=False)
         raise SetupProblem("; ".join(_fault_in_words(fault["loc"], fault["msg"]) for fault in faults)) from None
+
+
+def _check_file(path: Path) -> None:
+    """Refuse a settings file that is no text, or has a line that would be passed over."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            faulty = [binding.original for binding in parse_stream(file) if binding.error]
+    except UnicodeDecodeError:
+        raise SetupProblem(f"{path}: is not UTF-8 text") from None
+    except OSError as error:
+        raise SetupProblem(f"{path}: {error.strerror or 'cannot be read'}") from None
+    if faulty:
+        blank = len(faulty[0].string) - len(faulty[0].string.lstrip())
+        line = faulty[0].line + faulty[0].string[:blank].count("\n")
+        raise SetupProblem(f"{path}: line {line} is not NAME=value")
 
 
 def _fault_in_words(where: tuple[int | str, ...], message: str) -> str:
@@ -142,6 +163,8 @@ def with_driver(url: str) -> str:
     """Return `url` with the async driver named and a relative SQLite path made absolute. Raises `ValueError`."""
     scheme, _, rest = url.partition("://")
     if scheme in {"postgres", "postgresql", "postgresql+asyncpg"}:
+        if not HOST_AND_PORT.fullmatch(re.split("[/?]", rest.partition("@")[2] or rest)[0]):
+            raise ValueError("DATABASE_URL: the port is no number")  # what stands there may belong to a password
         return f"postgresql+asyncpg://{rest}"
     if scheme in {"sqlite", "sqlite+aiosqlite"}:
         path, question, query = rest.removeprefix("/").partition("?")

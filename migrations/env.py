@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 
 from alembic import context
+from alembic.util import CommandError
 from sqlalchemy import Connection, event, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from backend.config import Settings
+from backend.config import load_settings
 from backend.db import begin_sqlite, set_up_sqlite
+from backend.errors import SetupProblem
 from backend.models import metadata
 
 
@@ -22,9 +24,17 @@ def migrate(connection: Connection) -> None:
         context.run_migrations()
 
 
+def url_of_settings() -> str:
+    """Return the database of the settings. Raises `CommandError`, which Alembic's command tells in one line."""
+    try:
+        return load_settings().async_database_url
+    except SetupProblem as problem:
+        raise CommandError(str(problem)) from problem
+
+
 async def main() -> None:
     """Connect and migrate."""
-    url = context.config.attributes.get("url") or Settings().async_database_url
+    url = context.config.attributes.get("url") or url_of_settings()
     engine = create_async_engine(url)
     if engine.dialect.name == "sqlite":
         event.listen(engine.sync_engine, "connect", set_up_sqlite)

@@ -21,12 +21,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pydantic import ValidationError
+from scripts.needs import need_packages
+
+need_packages()
+
 from rich.console import Console
 from rich.text import Text
 
 from backend.clock import Clock
-from backend.config import Settings
+from backend.config import Settings, load_settings
 from backend.crypto import load_master_key
 from backend.db import Database, prepare_database
 from backend.domain.configuration import FaultyConfiguration
@@ -55,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser().parse_args(arguments)
     try:
         text = asked.file.read_text(encoding="utf-8")
-        return asyncio.run(run(Settings(), text, dry_run=asked.dry_run, prune=asked.prune))
+        return asyncio.run(run(load_settings(), text, dry_run=asked.dry_run, prune=asked.prune))
     except FaultyConfiguration as faulty:
         for fault in faulty.faults:
             complain(f"{asked.file}: {fault}")
@@ -64,10 +67,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(f"{asked.file}: {error.strerror or 'cannot be read'}")
     except UnicodeDecodeError:
         complain(f"{asked.file}: is not UTF-8 text")
-    except ValidationError as error:
-        for detail in error.errors(include_input=False, include_url=False):
-            name = ".".join(str(step) for step in detail["loc"]).upper()
-            complain(f"{name or 'settings'}: {detail['msg'].removeprefix('Value error, ')}")
     except SetupProblem as problem:
         complain(str(problem))
     return 2

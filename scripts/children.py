@@ -76,8 +76,15 @@ class Children:
         return line.split()[1]
 
     def ended(self) -> str | None:
-        """Return the name of a child that is no longer there, or None."""
-        return next((name for name, process in self._started if process.returncode is not None), None)
+        """Return which child is no longer there, how it ended and where to read on, or None."""
+        for name, process in self._started:
+            code = process.returncode
+            if code is not None and code < 0:
+                return f"the {name} was ended by {signal.Signals(-code).name}; see {self._log}"
+            if code is not None:
+                # Only a process that gave up by itself says why in its last line.
+                return f"the {name} ended with exit code {code}; {self.last_words() if code else f'see {self._log}'}"
+        return None
 
     def last_words(self) -> str:
         """Return where the children's output is, and its last line."""

@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -91,7 +92,7 @@ async def _run(port: int, folder: Path, *, keep: bool) -> None:
     async with AsyncExitStack() as stack:
         shown = stack.enter_context(screen())
         shown.say("starting four simulated servers, the database and the web app ...")
-        stack.callback(shown.say, "ended")
+        stack.push(partial(_say_ended, shown))
         world = await stack.enter_async_context(demo_world(folder, keep=keep, **settings))
         stack.callback(shown.say, "ending: deliveries in flight first, then every process of the demo")
         demo = Demo(world, url, shown)
@@ -100,6 +101,12 @@ async def _run(port: int, folder: Path, *, keep: bool) -> None:
         await stack.enter_async_context(beside(world.shoppers.go_on()))
         await _call(demo, f"/polling/start?interval={INTERVAL}", method="POST")
         await _show(demo)
+
+
+def _say_ended(shown: Screen, _kind: object, error: BaseException | None, _trace: object) -> None:
+    """Say that all is over, unless a reason follows, which is then the last word."""
+    if not isinstance(error, SetupProblem):
+        shown.say("ended")
 
 
 @asynccontextmanager
@@ -144,7 +151,7 @@ async def _call(demo: Demo, path: str, method: str = "GET") -> dict[str, object]
 def _refuse_ended(demo: Demo) -> None:
     ended = demo.world.children.ended()
     if ended is not None:
-        raise SetupProblem(f"the {ended} ended by itself; {demo.world.children.last_words()}")
+        raise SetupProblem(ended)
 
 
 async def _show(demo: Demo) -> None:

@@ -52,7 +52,7 @@ def report_lines(report: Mapping[str, Any]) -> list[str]:
     lines += [f"  {row['name']}: being polled by another process" for row in report["held_elsewhere"]]
     value = ", ".join(f"{currency} {amount:,.2f}" for currency, amount in report["total_recovery_value"].items())
     lines.append(cycle_in_words(report, report["integrations_polled"]))
-    lines.append(f"value handed off: {value or 'none'}")
+    lines.append(f"recovery value: {value or 'none'}")
     lines.append("ok" if report["ok"] else "not ok: a poll or a delivery failed")
     return lines
 

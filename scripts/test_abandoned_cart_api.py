@@ -11,6 +11,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from scripts.needs import need_packages
+
+need_packages()
+
 from scripts.small_line import SmallLine, run
 
 

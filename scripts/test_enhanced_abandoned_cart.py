@@ -12,6 +12,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from scripts.needs import need_packages
+
+need_packages()
+
 from jsonschema import Draft202012Validator
 
 from backend.services.companies import CompanyChanges

@@ -10,6 +10,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from scripts.needs import need_packages
+
+need_packages()
+
 from scripts.progress import report_lines
 from scripts.small_line import SmallLine, run
 

@@ -98,6 +98,7 @@ def test_the_documented_defaults_hold() -> None:
         ("postgresql://u:p@db/carts", "postgresql+asyncpg://u:p@db/carts"),
         ("postgres://u@db/carts", "postgresql+asyncpg://u@db/carts"),
         ("postgresql+asyncpg://u@/carts?host=/run", "postgresql+asyncpg://u@/carts?host=/run"),
+        ("postgresql://u:p/?:x@[::1]:5433/carts", "postgresql+asyncpg://u:p/?:x@[::1]:5433/carts"),
         ("sqlite:///data/a.db", f"sqlite+aiosqlite:///{ROOT}/data/a.db"),
         ("sqlite+aiosqlite:////var/lib/a.db", "sqlite+aiosqlite:////var/lib/a.db"),
         ("sqlite:///a.db?timeout=5", f"sqlite+aiosqlite:///{ROOT}/a.db?timeout=5"),
@@ -112,6 +113,7 @@ def test_plain_database_urls_get_their_driver(given: str, meant: str) -> None:
     [
         ("mysql://u@db/carts", "mysql is not supported; use sqlite:/// or postgresql://"),
         ("carts.db", "is not supported; use sqlite:/// or postgresql://"),
+        ("postgresql://u:p@db:many/carts", "the port is no number"),
         ("sqlite://", "an SQLite database needs a file"),
         ("sqlite:///:memory:", "an SQLite database needs a file"),
     ],
@@ -155,6 +157,27 @@ def test_a_value_out_of_bounds_names_its_variable(
     root: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     assert fault(monkeypatch, **{name: value}).startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"PORT=8000\n\xff\xfe\x00", "is not UTF-8 text"),
+        (b"PORT=8000\n\n= what\n", "line 3 is not NAME=value"),
+        (b"LOG_LEVEL='info\n", "line 1 is not NAME=value"),
+    ],
+    ids=["bytes", "no name", "open quote"],
+)
+def test_a_settings_file_that_cannot_be_read_is_named(
+    root: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, words: str
+) -> None:
+    (root / ".env").write_bytes(content)
+    assert fault(monkeypatch) == f"{root / '.env'}: {words}"
+
+
+def test_a_folder_of_that_name_is_no_settings_file(root: Path) -> None:
+    (root / ".env").mkdir()
+    assert load_settings().port == 8000
 
 
 def test_all_faults_are_told_at_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,6 +127,26 @@ async def test_nothing_is_left_when_the_demo_is_killed(tmp_path: Path) -> None:
     assert all_gone(children)
 
 
+async def test_a_web_app_that_is_killed_is_named_with_its_signal_and_the_log(tmp_path: Path) -> None:
+    async with demo(tmp_path) as running:
+        await running.hears(FIRST)
+        next(child for child in running.children() if "uvicorn" in child.cmdline()).kill()
+        output, _none = await asyncio.wait_for(running.process.communicate(), LIMIT)
+    last = output.decode().splitlines()[-1]
+    assert running.process.returncode == 2
+    assert last == f"the web app was ended by SIGKILL; see {tmp_path / 'demo' / 'demo.log'}"
+
+
+async def test_a_second_demo_in_the_same_folder_is_told_why_it_ends(tmp_path: Path) -> None:
+    async with demo(tmp_path) as running:
+        await running.hears(FIRST)
+        async with demo(tmp_path) as second:
+            output, _none = await asyncio.wait_for(second.process.communicate(), LIMIT)
+    assert second.process.returncode == 2
+    assert "another demo is running" in output.decode()
+    assert "ended" not in output.decode().splitlines()
+
+
 async def test_a_busy_port_is_named(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
