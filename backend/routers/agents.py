@@ -12,10 +12,11 @@ from backend.domain.figures import AgentStatus
 from backend.routers.deps import AgentId, CompanyId, Page, Using
 from backend.routers.problems import problems
 from backend.routers.schemas import Answer, Next, Storable
+from backend.routers.strictness import STRICT
 from backend.services.agent_integrations import Agent, AgentChanges, AgentDraft
 from backend.services.pages import Page as Listed
 
-router = APIRouter(prefix="/api/v1/companies/{company_id}/agents", tags=["agents"])
+router = APIRouter(prefix="/api/v1/companies/{company_id}/agents", tags=["agents"], dependencies=STRICT)
 
 FIGURES: dict[str, Any] = {
     "name": "Recovery agent",
@@ -104,5 +105,8 @@ async def change_agent(services: Using, company_id: CompanyId, agent_id: AgentId
 
 @router.delete("/{agent_id}", status_code=204, summary="Remove an agent", responses=problems(404, 422))
 async def remove_agent(services: Using, company_id: CompanyId, agent_id: AgentId) -> None:
-    """Delete an agent without stores and destinations; one that has any becomes inactive."""
+    """Delete an agent without stores and destinations; one that has any becomes inactive.
+
+    Of an inactive agent no store is polled, and its history stays to be looked at.
+    """
     await services.agents.remove(company_id, agent_id)

@@ -13,10 +13,11 @@ from backend.domain.lifecycle import CartState
 from backend.routers.deps import ID, CartId, CompanyId, Page, Using
 from backend.routers.problems import problems
 from backend.routers.schemas import Answer, Minor, Moment, Next
+from backend.routers.strictness import STRICT
 from backend.services.overview import Listed
 from backend.store.listings import CartFilter
 
-router = APIRouter(prefix="/api/v1/companies/{company_id}/carts", tags=["carts"])
+router = APIRouter(prefix="/api/v1/companies/{company_id}/carts", tags=["carts"], dependencies=STRICT)
 
 
 class CartSummary(Answer):

@@ -12,10 +12,11 @@ from backend.domain.figures import CompanyStatus
 from backend.routers.deps import CompanyId, Page, Using
 from backend.routers.problems import problems
 from backend.routers.schemas import Answer, Next, Storable
+from backend.routers.strictness import STRICT
 from backend.services.companies import Company, CompanyChanges, CompanyDraft
 from backend.services.pages import Page as Listed
 
-router = APIRouter(prefix="/api/v1/companies", tags=["companies"])
+router = APIRouter(prefix="/api/v1/companies", tags=["companies"], dependencies=STRICT)
 
 CARD: dict[str, Any] = {
     "name": "Acme",
@@ -91,5 +92,8 @@ async def change_company(services: Using, company_id: CompanyId, changes: Compan
 
 @router.delete("/{company_id}", status_code=204, summary="Remove a company", responses=problems(404, 422))
 async def remove_company(services: Using, company_id: CompanyId) -> None:
-    """Delete a company without agents; one that has agents becomes inactive, as its carts and deliveries name it."""
+    """Delete a company without agents; one that has agents becomes inactive, as its carts and deliveries name it.
+
+    Of an inactive company no store is polled, and its history stays to be looked at.
+    """
     await services.companies.remove(company_id)

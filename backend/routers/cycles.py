@@ -13,9 +13,10 @@ from backend.routers.deps import ID, CompanyId, CycleId, IntegrationId, Page, Us
 from backend.routers.polling import CycleSums
 from backend.routers.problems import problems
 from backend.routers.schemas import Answer, Next
+from backend.routers.strictness import STRICT
 from backend.services.overview import Listed
 
-router = APIRouter(prefix="/api/v1", tags=["cycles"])
+router = APIRouter(prefix="/api/v1", tags=["cycles"], dependencies=STRICT)
 
 
 class CycleKind(StrEnum):

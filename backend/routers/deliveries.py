@@ -13,10 +13,11 @@ from backend.routers.carts import Decided
 from backend.routers.deps import ID, CompanyId, DeliveryId, Page, Using
 from backend.routers.problems import problems
 from backend.routers.schemas import Answer, Minor, Next
+from backend.routers.strictness import STRICT
 from backend.services.overview import Listed
 from backend.store.listings import DeliveryFilter
 
-router = APIRouter(prefix="/api/v1/companies/{company_id}/deliveries", tags=["deliveries"])
+router = APIRouter(prefix="/api/v1/companies/{company_id}/deliveries", tags=["deliveries"], dependencies=STRICT)
 
 
 class DeliveryState(StrEnum):

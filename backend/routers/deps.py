@@ -51,10 +51,11 @@ class SignIn:
 def refusal(scope: Scope) -> str | None:
     """Return why a request is not the local user's own, or None when it is."""
     headers: list[tuple[bytes, bytes]] = scope["headers"]
-    if not is_loopback(scope.get("client")):
-        return "the request does not come from this machine"
+    # First: a server that trusts local proxies has put the address that X-Forwarded-For names in the peer's place.
     if any(name == b"forwarded" or name.startswith(b"x-forwarded-") for name, _ in headers):
         return "the request came through a proxy"
+    if not is_loopback(scope.get("client")):
+        return "the request does not come from this machine"
     hosts = _values(headers, b"host")
     if len(hosts) != 1 or not LOCAL_HOST.fullmatch(hosts[0]):
         return "the request was made to a name that is not local"

@@ -12,6 +12,7 @@ from backend.domain.figures import DestinationStatus
 from backend.routers.deps import ID, CompanyId, DestinationId, Page, Using
 from backend.routers.problems import problems
 from backend.routers.schemas import Answer, Next, Storable
+from backend.routers.strictness import STRICT
 from backend.services.destinations import (
     Destination,
     DestinationChanges,
@@ -21,7 +22,7 @@ from backend.services.destinations import (
 from backend.services.drafts import Draft
 from backend.services.pages import Page as Listed
 
-router = APIRouter(prefix="/api/v1/companies/{company_id}/destinations", tags=["destinations"])
+router = APIRouter(prefix="/api/v1/companies/{company_id}/destinations", tags=["destinations"], dependencies=STRICT)
 
 PARTNER: dict[str, Any] = {
     "agent_id": "5f0c9a52",
@@ -164,5 +165,8 @@ async def drop_old_secrets(services: Using, company_id: CompanyId, destination_i
 
 @router.delete("/{destination_id}", status_code=204, summary="Remove a destination", responses=problems(404, 422))
 async def remove_destination(services: Using, company_id: CompanyId, destination_id: DestinationId) -> None:
-    """Delete a destination that nothing was decided for; one with deliveries becomes inactive."""
+    """Delete a destination that nothing was decided for; one with deliveries becomes inactive.
+
+    Nothing new goes to an inactive destination, and its deliveries stay to be looked at.
+    """
     await services.destinations.remove(company_id, destination_id)

@@ -6,9 +6,11 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from backend.routers.deps import Using
+from backend.routers.problems import problems
 from backend.routers.schemas import Answer
+from backend.routers.strictness import STRICT
 
-router = APIRouter(prefix="/api", tags=["health"])
+router = APIRouter(prefix="/api", tags=["health"], dependencies=STRICT)
 
 
 class Health(Answer):
@@ -17,7 +19,9 @@ class Health(Answer):
     status: str = Field(examples=["ok"])
 
 
-@router.get("/health", summary="Say whether the service works", response_model=Health)
+@router.get(
+    "/health", summary="Say whether the service works", response_model=Health, responses={422: problems(422)[422]}
+)
 async def health(services: Using) -> Health:
     """Answer 200 when the database can be read. Needs no sign-in and tells nothing else."""
     await services.poller.rhythm()

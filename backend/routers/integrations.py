@@ -6,18 +6,21 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from backend.domain.figures import IntegrationStatus
+from backend.platforms.registry import PLATFORMS
 from backend.routers.deps import ID, CompanyId, IntegrationId, Page, Using
 from backend.routers.problems import problems
+from backend.routers.remedies import Misplaced
 from backend.routers.schemas import Answer, Next, Storable
+from backend.routers.strictness import STRICT
 from backend.services.connection_reports import ConnectionReport
 from backend.services.drafts import Draft
 from backend.services.integrations import Integration, IntegrationChanges, IntegrationDraft
 from backend.services.pages import Page as Listed
 
-router = APIRouter(prefix="/api/v1/companies/{company_id}/integrations", tags=["integrations"])
+router = APIRouter(prefix="/api/v1/companies/{company_id}/integrations", tags=["integrations"], dependencies=STRICT)
 
 SHOPIFY: dict[str, Any] = {
     "agent_id": "5f0c9a52",
@@ -30,19 +33,41 @@ SHOPIFY: dict[str, Any] = {
 }
 
 
-class NewIntegration(Storable, IntegrationDraft):
+# Keys that any platform takes inside these two fields.
+INSIDE: dict[str, frozenset[str]] = {
+    "settings": frozenset(name for one in PLATFORMS.values() for name in one.Settings.model_fields),
+    "credentials": frozenset(name for one in PLATFORMS.values() for name in one.Credentials.model_fields),
+}
+
+
+class Nested(Storable):
+    """Base of a body with `settings` or `credentials`: says of a key beside them that it belongs inside."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_flat(cls, value: Any) -> Any:
+        given = set(value) - set(cls.model_fields) if isinstance(value, dict) else set()
+        for part, names in INSIDE.items():
+            flat = sorted(given & names)
+            if flat and part in cls.model_fields:
+                remedy = f'put it inside {part}: {{"{part}": {{"{flat[0]}": ...}}}}'
+                raise Misplaced(f"{flat[0]} belongs under {part}", (flat[0],), remedy)
+        return value
+
+
+class NewIntegration(Nested, IntegrationDraft):
     """A store to be connected: shopify, woocommerce, custom or mock, with the settings and credentials it takes."""
 
     model_config = ConfigDict(json_schema_extra={"example": SHOPIFY})
 
 
-class IntegrationChange(Storable, IntegrationChanges):
+class IntegrationChange(Nested, IntegrationChanges):
     """What to change. `settings` are laid over the stored ones key by key; a null key goes away."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"poll_interval_seconds": 600}})
 
 
-class NewCredentials(Storable, Draft):
+class NewCredentials(Nested, Draft):
     """Credentials to take the place of the stored ones. They are sealed, and never shown again."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"credentials": SHOPIFY["credentials"]}})
@@ -56,7 +81,9 @@ class IntegrationAnswer(Answer):
     id: str
     agent_id: str
     name: str = Field(examples=["acme-main"])
-    platform: str = Field(examples=["shopify"])
+    platform: str = Field(
+        description="As it was connected: a mock store says mock, whatever platform it plays.", examples=["shopify"]
+    )
     store_id: str = Field(examples=["acme.myshopify.com"])
     status: str = Field(description="active, paused or inactive (removed).", examples=["active"])
     pause_reason: str | None = Field(description="credentials_rejected is still probed.")
@@ -217,5 +244,9 @@ async def resume_integration(services: Using, company_id: CompanyId, integration
 
 @router.delete("/{integration_id}", status_code=204, summary="Remove a store", responses=problems(404, 422))
 async def remove_integration(services: Using, company_id: CompanyId, integration_id: IntegrationId) -> None:
-    """Delete a store that never brought anything; one that did becomes inactive, as its carts name it."""
+    """Delete a store that never brought anything; one that did becomes inactive, as its carts name it.
+
+    An inactive store is not polled, and its carts, deliveries and polls stay to be looked at. It is still listed, and
+    becomes active again by a change of its `status`.
+    """
     await services.integrations.remove(company_id, integration_id)

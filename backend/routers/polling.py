@@ -10,8 +10,9 @@ from pydantic import Field
 from backend.routers.deps import Using
 from backend.routers.problems import problems
 from backend.routers.schemas import Answer
+from backend.routers.strictness import STRICT
 
-router = APIRouter(prefix="/polling", tags=["polling"])
+router = APIRouter(prefix="/polling", tags=["polling"], dependencies=STRICT)
 
 Interval = Annotated[
     int | None,
@@ -58,10 +59,14 @@ class CycleSums(Answer):
     polls_succeeded: int = Field(examples=[3])
     polls_failed: int = Field(examples=[0])
     integrations_polled: int = Field(examples=[3])
-    platforms_processed: list[str] = Field(examples=[["shopify"]])
+    platforms_processed: list[str] = Field(
+        description="Of a mock store: the platform that it plays.", examples=[["shopify"]]
+    )
     delivery_success_rate: float | None = Field(description="Null when nothing was attempted.", examples=[1.0])
     total_recovery_value: dict[str, float] = Field(
-        description="Value of the carts handed off, per currency; never summed across.", examples=[{"USD": 459.97}]
+        description="Recovery value: of the carts whose hand-off the gate allowed, whatever the partner answered. Per "
+        "currency; never summed across.",
+        examples=[{"USD": 459.97}],
     )
     timings_ms: Timings
     ok: bool = Field(description="No poll and no delivery failed.", examples=[True])
@@ -74,7 +79,7 @@ class StorePoll(Answer):
     company: str
     agent: str
     name: str
-    platform: str
+    platform: str = Field(description="Of a mock store: the platform that it plays; `is_mock` tells.")
     is_mock: bool
     outcome: str = Field(description="ok, later, ours, fix_credentials, lease_lost or bug.", examples=["ok"])
     carts_seen: int
@@ -131,7 +136,7 @@ class StoreState(Answer):
     agent: str
     integration_id: str
     name: str
-    platform: str
+    platform: str = Field(description="As it was connected: a mock store says mock, whatever platform it plays.")
     is_mock: bool
     status: str
     state_in_words: str = Field(examples=["Up to date: read up to 62 s ago."])

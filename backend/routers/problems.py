@@ -29,6 +29,7 @@ from backend.errors import (
     TryLater,
     Unavailable,
 )
+from backend.routers.remedies import BAD_JSON, DEEPEST, FALLBACK, explained
 
 MEDIA_TYPE = "application/problem+json"
 ERRORS_SHOWN = 20
@@ -63,10 +64,14 @@ TITLES: Mapping[str, str] = {
     "store_refused": "The store did not answer as it should",
     "wrong_media_type": "The body is of the wrong kind",
 }
-REMEDIES = {
-    "missing": "add the field",
-    "extra_forbidden": "remove the field, or check its spelling",
-    "json_invalid": "send well-formed JSON",
+# What to do where an error does not say it itself.
+REMEDIES: Mapping[int, str] = {
+    401: "ask from the machine that the service runs on",
+    403: "ask somebody who may",
+    404: "check the ids in the address",
+    405: "look the address up in /docs",
+    409: "read it again, then repeat the change",
+    422: FALLBACK,
 }
 
 
@@ -75,7 +80,7 @@ class Fault(BaseModel):
 
     place: str = Field(description="Where it is: `body.name`, `query.limit`, `path.company_id`.")
     message: str
-    remedy: str = Field(description="What to do about it; empty where the message says it all.")
+    remedy: str = Field(description="What to do about it.")
 
 
 class Problem(BaseModel):
@@ -122,18 +127,17 @@ def of_error(error: ServiceError) -> Response:
         return our_bug(error, "")
     code = error.code if error.code in TITLES else "store_refused"
     retry = error.retry_after if isinstance(error, TryLater) else None
+    message, place = str(error) or TITLES[code], getattr(error, "field", "")[:TEXT_SHOWN]
+    remedy = getattr(error, "remedy", "") or REMEDIES.get(status, "")
     return problem(
         status,
         code,
-        str(error) or TITLES[code],
-        field=getattr(error, "field", "")[:TEXT_SHOWN],
-        remedy=getattr(error, "remedy", "") or _default_remedy(status),
+        message,
+        field=place,
+        remedy=remedy,
+        errors=[{"place": place, "message": message, "remedy": remedy}] if place else None,
         headers={"Retry-After": str(max(1, round(retry.total_seconds())))} if retry else None,
     )
-
-
-def _default_remedy(status: int) -> str:
-    return {404: "check the ids in the address", 409: "read it again, then repeat the change"}.get(status, "")
 
 
 def our_bug(error: BaseException, path: str) -> Response:
@@ -149,7 +153,7 @@ def of_faults(faults: Sequence[Mapping[str, Any]]) -> Response:
     """Return the problem document of a request that did not pass its validation."""
     if any(fault["type"] == "json_invalid" for fault in faults):
         context = faults[0].get("ctx", {}).get("error", "")
-        return problem(400, "bad_json", f"the body cannot be read: {context}", remedy=REMEDIES["json_invalid"])
+        return _unreadable(f"the body cannot be read: {context}", BAD_JSON)
     errors = [_fault(fault) for fault in faults[:ERRORS_SHOWN]]
     first = errors[0]
     return problem(
@@ -163,9 +167,25 @@ def of_faults(faults: Sequence[Mapping[str, Any]]) -> Response:
 
 
 def _fault(fault: Mapping[str, Any]) -> dict[str, str]:
-    place = ".".join(str(part) for part in fault["loc"])[:TEXT_SHOWN]
-    message = str(fault["msg"]).removeprefix("Value error, ")[:TEXT_SHOWN]
-    return {"place": place, "message": message, "remedy": REMEDIES.get(fault["type"], "")}
+    loc, message, remedy = explained(fault)
+    place = ".".join(str(part) for part in loc)[:TEXT_SHOWN]
+    return {"place": place, "message": message[:TEXT_SHOWN], "remedy": remedy[: 2 * TEXT_SHOWN]}
+
+
+def _unreadable(message: str, remedy: str) -> Response:
+    errors = [{"place": "body", "message": message, "remedy": remedy}]
+    return problem(400, "bad_json", message, field="body", remedy=remedy, errors=errors)
+
+
+def _of_unread_body(cause: BaseException | None) -> Response:
+    """Return the problem document of a body that the framework gave up on; it hides why in the error's cause."""
+    if isinstance(cause, UnicodeDecodeError):
+        return _unreadable("the body is not UTF-8", "send the JSON encoded as UTF-8")
+    if isinstance(cause, RecursionError):
+        return _unreadable("the body is nested too deeply", f"nest at most {DEEPEST} levels")
+    if isinstance(cause, ValueError):
+        return _unreadable("a number in the body has too many digits", "send a shorter number")
+    return _unreadable("the body cannot be read", BAD_JSON)
 
 
 def of_http(error: HTTPException) -> Response:
@@ -175,10 +195,14 @@ def of_http(error: HTTPException) -> Response:
         return problem(404, "not_found", "there is nothing at this address", remedy="see /docs for what there is")
     if error.status_code == 405:
         allowed = headers.get("Allow", "")
-        return problem(405, "method_not_allowed", f"this address takes {allowed or 'other methods'}", headers=headers)
+        remedy = f"use {allowed}" if allowed else REMEDIES[405]
+        said = f"this address takes {allowed or 'other methods'}"
+        return problem(405, "method_not_allowed", said, remedy=remedy, headers=headers)
+    if error.status_code == 400:
+        return _of_unread_body(error.__cause__)
     if error.status_code < 500:
         detail = str(error.detail or HTTPStatus(error.status_code).phrase)
-        return problem(error.status_code, "bad_json" if error.status_code == 400 else "bad_input", detail)
+        return problem(error.status_code, "bad_input", detail, remedy=REMEDIES.get(error.status_code, FALLBACK))
     return our_bug(error, "")
 
 
@@ -206,11 +230,11 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
         404: "There is no such thing in this company.",
         409: "It clashes with what is already there.",
         413: "The body is larger than 1 MiB.",
-        422: "A field is missing, unknown or out of range; the document names it.",
+        422: "A field or parameter is missing, unknown or out of range; the document names it.",
         502: "The store or partner did not answer as it should.",
     }
     schema = {"$ref": "#/components/schemas/Problem"}
     return {
         status: {"description": said[status], "content": {MEDIA_TYPE: {"schema": schema}}}
-        for status in (401, *statuses)
+        for status in sorted({401, 422, *statuses})
     }

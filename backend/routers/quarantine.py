@@ -11,9 +11,10 @@ from pydantic import Field
 from backend.routers.deps import ID, CompanyId, Page, Using
 from backend.routers.problems import problems
 from backend.routers.schemas import Answer, Next
+from backend.routers.strictness import STRICT
 from backend.services.overview import Listed
 
-router = APIRouter(prefix="/api/v1/companies/{company_id}/quarantine", tags=["quarantine"])
+router = APIRouter(prefix="/api/v1/companies/{company_id}/quarantine", tags=["quarantine"], dependencies=STRICT)
 
 
 class QuarantinedRecord(Answer):

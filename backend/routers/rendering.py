@@ -17,6 +17,7 @@ from backend.services.state_words import apart, span
 FOLDER = Path(__file__).resolve().parent.parent
 NOTHING = "\N{EM DASH}"
 PLOT_HEIGHT, BAR_PITCH, BAR_WIDTH = 60, 10, 8
+FEWEST_BARS = 24  # a plot has room for at least so many
 
 CART_STATES = {
     "active": "shopping",
@@ -74,6 +75,11 @@ def bars(cycles: Sequence[Mapping[str, Any]], lower: str, upper: str) -> list[di
     return [_bar(position, row, (lower, upper), tallest) for position, row in enumerate(rows)]
 
 
+def plot_width(cycles: Sequence[Mapping[str, Any]]) -> int:
+    """Return the width of a plot over cycles. A few leave room at its end, so that no bar is a block."""
+    return max(len(cycles), FEWEST_BARS) * BAR_PITCH
+
+
 def _bar(position: int, row: Mapping[str, Any], names: tuple[str, str], tallest: int) -> dict[str, Any]:
     low, high = (round(row[name] / tallest * PLOT_HEIGHT, 1) for name in names)
     words = ", ".join(f"{row[name]} {name.replace('_', ' ')}" for name in names)
@@ -113,6 +119,7 @@ def _environment() -> Environment:
     made.globals |= {
         "bars": bars,
         "plot_height": PLOT_HEIGHT,
+        "plot_width": plot_width,
         "cart_states": CART_STATES,
         "delivery_states": DELIVERY_STATES,
         "static_version": static_version(),

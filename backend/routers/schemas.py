@@ -8,34 +8,39 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-DEEPEST, LARGEST = 12, 2**63 - 1
+from backend.routers.remedies import DEEPEST, Misplaced
+
+LARGEST = 2**63 - 1
+
+Place = tuple[str, ...]
 
 
-def _values(value: object, depth: int = 0) -> Iterator[object]:
-    """Yield every key and value of a JSON value. Raises `ValueError` when it is nested too deeply."""
-    if depth > DEEPEST:
-        raise ValueError(f"nested deeper than {DEEPEST} levels")
+def _values(value: object, place: Place = ()) -> Iterator[tuple[Place, object]]:
+    """Yield every key and value of a JSON value with its place. Raises `Misplaced` when it is nested too deeply."""
+    if len(place) > DEEPEST:
+        raise Misplaced(f"nested deeper than {DEEPEST} levels", place[:1], f"nest at most {DEEPEST} levels")
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield key
-            yield from _values(inner, depth + 1)
+            yield place, key
+            yield from _values(inner, (*place, str(key)))
     elif isinstance(value, list):
-        for inner in value:
-            yield from _values(inner, depth + 1)
+        for position, inner in enumerate(value):
+            yield from _values(inner, (*place, str(position)))
     else:
-        yield value
+        yield place, value
 
 
 def storable(value: Any) -> Any:
-    """Return a JSON value as it is. Raises `ValueError` for text and numbers that cannot be stored as they are."""
-    for inner in _values(value):
+    """Return a JSON value as it is. Raises `Misplaced` for text and numbers that cannot be stored as they are."""
+    for place, inner in _values(value):
         if isinstance(inner, str):
             if "\0" in inner:
-                raise ValueError("text may not hold a NUL character")
+                raise Misplaced("text may not hold a NUL character", place, "remove the NUL character")
             if any("\ud800" <= character <= "\udfff" for character in inner):
-                raise ValueError("text may not hold half a surrogate pair")
+                told = "text may not hold half a surrogate pair"
+                raise Misplaced(told, place, "send both halves of the pair, or remove this one")
         elif isinstance(inner, int | float) and not -LARGEST <= inner <= LARGEST:  # NaN too: it compares as false
-            raise ValueError("a number is out of range")
+            raise Misplaced("a number is out of range", place, f"send a number from -{LARGEST} to {LARGEST}")
     return value
 
 
@@ -56,7 +61,7 @@ class Answer(BaseModel):
 
 def _in_utc(moment: datetime) -> datetime:
     if not 1970 <= moment.year <= 9990:
-        raise ValueError("the year must be 1970 to 9990")
+        raise Misplaced("the year must be 1970 to 9990", remedy="send a year from 1970 to 9990")
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 

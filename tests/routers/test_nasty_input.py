@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,12 +87,22 @@ def bodies(operation: dict[str, Any]) -> Iterator[str]:
             yield rest.replace(f'"{name}": null', f'"{name}": {value}', 1)
 
 
+def assert_is_refused_well(answer: httpx.Response) -> None:
+    """Check that a refusal is a problem document that says what to do, for each thing wrong."""
+    assert answer.headers["content-type"] == MEDIA_TYPE
+    told = answer.json()
+    assert told["remedy"], answer.text
+    assert all(fault["place"] and fault["message"] and fault["remedy"] for fault in told.get("errors", [])), answer.text
+    assert told["status"] not in {400, 422} or told["field"], answer.text
+
+
 @pytest.mark.parametrize(("method", "path"), operations(), ids=str)
 async def test_no_address_makes_a_fault_of_ours(web: Web, known: dict[str, str], method: str, path: str) -> None:
     for address in addresses(path, spec()["paths"][path][method], known):
         answer = await web.client.request(method, address)
         assert answer.status_code < 500, f"{address}: {answer.text}"
-        assert answer.is_success or answer.headers["content-type"] == MEDIA_TYPE
+        if not answer.is_success:
+            assert_is_refused_well(answer)
         assert "x-evil" not in answer.headers
 
 
@@ -106,7 +117,27 @@ async def test_no_body_makes_a_fault_of_ours(web: Web, known: dict[str, str], me
             method, path.format(**known), content=body, headers={"Content-Type": "application/json"}
         )
         assert answer.status_code < 500, f"{body[:200]}: {answer.text}"
-        assert answer.is_success or answer.headers["content-type"] == MEDIA_TYPE
+        if not answer.is_success:
+            assert_is_refused_well(answer)
+
+
+@pytest.mark.parametrize(("method", "path"), operations(), ids=str)
+async def test_an_unknown_parameter_is_refused(web: Web, known: dict[str, str], method: str, path: str) -> None:
+    answer = await web.client.request(method, f"{path.format(**known)}?intervall=5")
+    assert answer.status_code == 422
+    assert answer.json()["field"] == "query.intervall"
+    assert_is_refused_well(answer)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [(method, path) for method, path in operations() if "requestBody" not in spec()["paths"][path][method]],
+    ids=str,
+)
+async def test_a_body_that_nobody_reads_is_refused(web: Web, known: dict[str, str], method: str, path: str) -> None:
+    answer = await web.client.request(method, path.format(**known), json={"interval": 5})
+    assert (answer.status_code, answer.json()["field"]) == (422, "body")
+    assert_is_refused_well(answer)
 
 
 PAGES = {

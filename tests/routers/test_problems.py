@@ -76,7 +76,7 @@ async def test_a_fault_of_ours_shows_an_id_and_nothing_else() -> None:
         told = document(await client.get("/"))
     assert told["status"] == 500
     assert len(told["id"]) == 32
-    assert "42" not in str(told)
+    assert "secret" not in str(told)
 
 
 async def test_every_fault_of_a_request_is_told_with_its_place(web: Web) -> None:
@@ -176,3 +176,67 @@ async def test_every_answer_carries_the_security_headers(web: Web) -> None:
 async def test_pages_and_answers_are_not_kept_by_caches(web: Web) -> None:
     for path in ("/", "/polling/status", "/carts"):
         assert (await web.client.get(path)).headers["cache-control"] == "no-store"
+
+
+REMEDIES: dict[str, tuple[str, str, str]] = {
+    "too small": ("/polling/start?interval=4", "query.interval", "send 5 or more"),
+    "too large": ("/polling/start?interval=86401", "query.interval", "send 86400 or less"),
+    "not a number": ("/polling/start?interval=x", "query.interval", "send a whole number in digits, such as 60"),
+    "misspelt": ("/polling/start?intervall=5", "query.intervall", "use only interval"),
+    "given twice": ("/polling/start?interval=60&interval=70", "query.interval", "send it once"),
+    "none known": ("/polling/stop?x=1", "query.x", "remove it; this address takes no parameters"),
+}
+
+
+@pytest.mark.parametrize(("address", "field", "remedy"), REMEDIES.values(), ids=REMEDIES)
+async def test_a_refused_parameter_has_its_remedy(web: Web, address: str, field: str, remedy: str) -> None:
+    told = document(await web.client.post(address))
+    assert (told["status"], told["field"], told["remedy"]) == (422, field, remedy)
+    assert told["errors"][0]["remedy"] == remedy
+
+
+@pytest.mark.parametrize("address", ["/api/v1/companies?status=gone", "/api/v1/cycles?kind=gone"])
+async def test_an_unknown_word_is_told_the_known_ones(web: Web, address: str) -> None:
+    assert document(await web.client.get(address))["remedy"].startswith("use one of '")
+
+
+async def test_no_pattern_is_shown(web: Web) -> None:
+    told = document(await web.client.post("/api/v1/companies", json={"name": "Acme", "country": "usa"}))
+    assert told["field"] == "body.country"
+    assert "^" not in str(told)
+
+
+@pytest.mark.parametrize("value", ["a\\u0000b", "a\\ud800b"], ids=["NUL", "half a surrogate pair"])
+async def test_text_that_cannot_be_stored_is_told_by_its_field(web: Web, value: str) -> None:
+    body, kind = f'{{"name": "{value}"}}', {"Content-Type": "application/json"}
+    assert document(await web.client.post("/api/v1/companies", content=body, headers=kind))["field"] == "body.name"
+
+
+UNREAD = {b'{"name": "\xff"}': "the body is not UTF-8", b"[" * 100_000: "the body is nested too deeply"}
+
+
+@pytest.mark.parametrize(("body", "detail"), UNREAD.items(), ids=["not UTF-8", "very deep"])
+async def test_a_body_that_cannot_be_read_is_told_why(web: Web, body: bytes, detail: str) -> None:
+    kind = {"Content-Type": "application/json"}
+    told = document(await web.client.post("/api/v1/companies", content=body, headers=kind))
+    assert (told["detail"], told["field"]) == (detail, "body")
+
+
+async def test_the_wrong_method_has_a_remedy(web: Web) -> None:
+    assert document(await web.client.get("/polling/stop"))["remedy"] == "use POST"
+
+
+@pytest.mark.parametrize("body", ["", "{}", "null"])
+async def test_an_empty_body_is_let_pass(web: Web, body: str) -> None:
+    answer = await web.client.post("/polling/start?interval=60", content=body)
+    assert answer.status_code == 200
+
+
+FLAT = {"shop": "settings", "base_url": "settings", "options": "settings", "access_token": "credentials"}
+
+
+@pytest.mark.parametrize(("name", "part"), FLAT.items())
+async def test_a_key_beside_settings_is_told_where_it_belongs(web: Web, name: str, part: str) -> None:
+    body = {"agent_id": "a", "name": "n", "platform": "shopify", name: "x"}
+    told = document(await web.client.post("/api/v1/companies/c/integrations", json=body))
+    assert (told["field"], told["detail"]) == (f"body.{name}", f"body.{name}: {name} belongs under {part}")

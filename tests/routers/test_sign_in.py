@@ -134,3 +134,8 @@ async def test_another_sites_form_is_refused_and_changes_nothing(web: Web, path:
     assert answer.status_code == 401
     rhythm = await web.services.poller.rhythm()
     assert (rhythm.is_wanted, rhythm.interval) == (False, 30)
+
+
+def test_a_server_that_trusts_proxies_does_not_hide_one() -> None:
+    scope = scope_of(HOST, ("x-forwarded-for", "10.0.0.1")) | {"client": ("10.0.0.1", 0)}
+    assert refusal(scope) == "the request came through a proxy"
