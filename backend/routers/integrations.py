@@ -9,7 +9,6 @@ from fastapi import APIRouter, Query
 from pydantic import ConfigDict, Field, model_validator
 
 from backend.domain.figures import IntegrationStatus
-from backend.platforms.registry import PLATFORMS
 from backend.routers.deps import ID, CompanyId, IntegrationId, Page, Using
 from backend.routers.problems import problems
 from backend.routers.remedies import Misplaced
@@ -33,10 +32,12 @@ SHOPIFY: dict[str, Any] = {
 }
 
 
-# Keys that any platform takes inside these two fields.
+# Keys that any platform takes inside these two fields; only the services may ask the platforms themselves.
 INSIDE: dict[str, frozenset[str]] = {
-    "settings": frozenset(name for one in PLATFORMS.values() for name in one.Settings.model_fields),
-    "credentials": frozenset(name for one in PLATFORMS.values() for name in one.Credentials.model_fields),
+    "settings": frozenset({"allow_http", "api_version", "base_url", "options", "shop"}),
+    "credentials": frozenset(
+        {"access_token", "consumer_key", "consumer_secret", "key", "password", "secret", "token", "username"}
+    ),
 }
 
 

@@ -35,7 +35,7 @@ async def press(web: Web, button: str, form: str = "") -> str:
 async def test_an_empty_console_says_how_to_connect_a_store(web: Web) -> None:
     page = await shown(web, "/")
     assert "No store is connected yet" in page
-    assert "scripts/apply_config.py" in page
+    assert ".venv/bin/python scripts/apply_config.py" in page
 
 
 async def test_start_and_stop_work_without_scripts(web: Web) -> None:
@@ -98,6 +98,17 @@ async def test_a_store_in_trouble_says_why_and_what_to_do(web: Web) -> None:
     assert ">paused<" in page
     assert "the store answered 401" in page
     assert "make a new token" in page
+
+
+async def test_a_store_that_is_switched_off_raises_no_alarm(web: Web) -> None:
+    page = await store_in(web, status="inactive", failures=3, last_error="no answer")
+    assert '<span class="faint">no answer</span>' in page
+    assert '<span class="error">no answer</span>' not in page
+
+
+async def test_a_plot_of_one_cycle_is_no_block(web: Web, line: Line) -> None:
+    line.add("cart-1", minutes_ago=60)
+    assert 'viewBox="0 0 240 60"' in await press(web, "test-once")
 
 
 async def test_a_store_that_falls_behind_is_late(web: Web) -> None:

@@ -21,7 +21,9 @@ from backend.errors import (
     SetupProblem,
     TryLater,
 )
+from backend.platforms.registry import PLATFORMS
 from backend.routers.edge import BODY_LIMIT, Edge
+from backend.routers.integrations import INSIDE
 from backend.routers.problems import MEDIA_TYPE, add_handlers, of_error
 from tests.routers.conftest import Web, local_client
 
@@ -240,3 +242,9 @@ async def test_a_key_beside_settings_is_told_where_it_belongs(web: Web, name: st
     body = {"agent_id": "a", "name": "n", "platform": "shopify", name: "x"}
     told = document(await web.client.post("/api/v1/companies/c/integrations", json=body))
     assert (told["field"], told["detail"]) == (f"body.{name}", f"body.{name}: {name} belongs under {part}")
+
+
+@pytest.mark.parametrize("part", ["settings", "credentials"])
+def test_the_keys_that_belong_inside_are_those_that_platforms_take(part: str) -> None:
+    models = [getattr(platform, part.capitalize()) for platform in PLATFORMS.values()]
+    assert INSIDE[part] == {name for model in models for name in model.model_fields}
