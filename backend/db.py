@@ -29,6 +29,10 @@ Transaction = AsyncConnection
 SET_SCOPE = text("SELECT set_config('role', :role, true), set_config('app.company', :company, true)")
 # Milliseconds. The last one frees the rows of a worker that was frozen in mid-transaction: no lease frees those.
 PATIENCE = {"statement_timeout": "30000", "lock_timeout": "10000", "idle_in_transaction_session_timeout": "30000"}
+TRANSACTION_LIMIT = (
+    "SELECT set_config('transaction_timeout', '30s', false) "
+    "WHERE current_setting('server_version_num')::int >= 170000"  # older ones do not know it
+)
 # Whether the login itself, before any SET ROLE, reaches across companies: by inheriting the worker's role, or by right.
 LOGIN = text(
     "SELECT rolname AS name, rolsuper OR rolbypassrls AS passes_walls, "
@@ -121,7 +125,7 @@ def _as_conflict(error: IntegrityError) -> Exception:
 
 def _engine(settings: Settings) -> AsyncEngine:
     if not settings.is_sqlite:
-        return create_async_engine(
+        engine = create_async_engine(
             settings.async_database_url,
             json_serializer=_dumps,
             json_deserializer=orjson.loads,
@@ -130,6 +134,8 @@ def _engine(settings: Settings) -> AsyncEngine:
             max_overflow=10,
             connect_args={"server_settings": PATIENCE},
         )
+        event.listen(engine.sync_engine, "connect", _set_up_postgres)
+        return engine
     settings.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
     engine = create_async_engine(
         settings.async_database_url, json_serializer=_dumps, json_deserializer=orjson.loads, pool_size=5
@@ -137,6 +143,14 @@ def _engine(settings: Settings) -> AsyncEngine:
     event.listen(engine.sync_engine, "connect", set_up_sqlite)
     event.listen(engine.sync_engine, "begin", begin_sqlite)
     return engine
+
+
+def _set_up_postgres(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    """End a transaction whose process froze between two parts of a statement, which the other limits do not see."""
+    cursor = connection.cursor()
+    cursor.execute(TRANSACTION_LIMIT)
+    cursor.close()
+    connection.commit()
 
 
 def set_up_sqlite(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
