@@ -67,7 +67,7 @@ class Settings(BaseSettings):
     outbound_require_tls13: bool = Field(False, description="Refuse TLS 1.2 on outbound calls.")
     lease_seconds: float = Field(10.0, ge=0.5, le=300, description="A dead worker's work is picked up after this long.")
     poll_concurrency: int = Field(16, ge=1, le=256, description="Stores polled at the same time by one process.")
-    delivery_batch: int = Field(400, ge=1, le=5_000, description="Deliveries one claim takes at most.")
+    delivery_batch: int = Field(64, ge=1, le=5_000, description="Deliveries one claim takes at most.")
     destination_in_flight: int = Field(4, ge=1, le=256, description="Requests in the air to one destination at once.")
     delivery_deadline_seconds: float = Field(
         15.0, ge=1, le=60, description="Total time of one delivery, body included."
