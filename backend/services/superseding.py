@@ -43,14 +43,17 @@ class Superseding:
         company_id = part[0].company_id
         async with self._database.reading(company_id) as tx:
             store = DeliveryStore(tx, company_id)
-            held = await store.held_carts([work.id for work in part])
+            # A worker that was stopped for longer than its lease finds here that others have taken over.
+            ids = await store.leased([work.id for work in part], part[0].token, self._clock.now())
+            held = await store.held_carts(sorted(ids))
             target, _agent, _integration = await store.target_of(part[0].id)
         decisions = self._decide(held, target)
         denied = {each.delivery_id for each in held if not decisions[each.id].allows}
-        for work in part:
+        mine = [work for work in part if work.id in ids]
+        for work in mine:
             if work.id in denied:
                 await self._supersede(work)
-        return [work for work in part if work.id not in denied]
+        return [work for work in mine if work.id not in denied]
 
     def _decide(self, held: Sequence[HeldCart], target: Target) -> dict[str, Decision]:
         now = self._clock.now()

@@ -192,6 +192,14 @@ class DeliveryStore:
         rows = await self._connection.execute(_HELD, {"company": self._company, "deliveries": list(delivery_ids)})
         return [HeldCart(*row) for row in rows]
 
+    async def leased(self, ids: Sequence[str], token: str, now: datetime) -> set[str]:
+        """Return which deliveries are still held under `token`."""
+        c = deliveries.c
+        query = select(c.id).where(
+            c.company_id == self._company, c.id.in_(ids), c.lease_token == token, c.lease_expires_at > now
+        )
+        return set((await self._connection.execute(query)).scalars())
+
     async def supersede(self, delivery_id: str, token: str, replacement: str | None, now: datetime) -> bool:
         """Close a delivery, fenced by its lease; False when the lease was lost or ran out."""
         done = await self._connection.execute(
