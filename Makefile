@@ -2,7 +2,7 @@
 
 PORT ?= 8000
 PYTHON ?= python3
-PYTEST = .venv/bin/python -m pytest -q -n 2
+PYTEST = .venv/bin/python -m pytest -q -n 3
 
 # A shell's own settings for Python and pip must not reach into .venv. Where pip finds packages is left alone.
 unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH PYTHONOPTIMIZE PYTHONWARNINGS PYTHONUSERBASE VIRTUAL_ENV
