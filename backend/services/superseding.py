@@ -19,6 +19,7 @@ from backend.domain.work import DeliveryWork, Target
 from backend.services.abandoned_carts import AbandonedCartAgentService
 from backend.store.carts import CartStore
 from backend.store.deliveries import CartDecision, DeliveryStore, HeldCart, NewDelivery
+from backend.store.outcomes import OutcomeStore
 from backend.store.sweeps import SweepStore
 
 log = structlog.get_logger()
@@ -44,7 +45,8 @@ class Superseding:
         async with self._database.reading(company_id) as tx:
             store = DeliveryStore(tx, company_id)
             # A worker that was stopped for longer than its lease finds here that others have taken over.
-            ids = await store.leased([work.id for work in part], part[0].token, self._clock.now())
+            asked = [work.id for work in part]
+            ids = await OutcomeStore(tx, company_id).still_held(asked, part[0].token, self._clock.now(), lock=False)
             held = await store.held_carts(sorted(ids))
             target, _agent, _integration = await store.target_of(part[0].id)
         decisions = self._decide(held, target)

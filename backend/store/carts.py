@@ -8,7 +8,7 @@ from decimal import Decimal
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, delete, func, or_, select, update
+from sqlalchemy import Row, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.domain.carts import Line
@@ -210,15 +210,6 @@ class CartStore:
             for row in rows
         ]
         await _LOG.insert(self._connection, logged)
-
-    async def count_open(self, integration_id: str) -> int:
-        """Return how many carts of a store are active or abandoned."""
-        query = select(func.count()).where(
-            carts.c.company_id == self._company,
-            carts.c.integration_id == integration_id,
-            carts.c.state.in_([CartState.ACTIVE.value, CartState.ABANDONED.value]),
-        )
-        return int((await self._connection.execute(query)).scalar_one())
 
 
 def _line(row: Row[Any]) -> Line:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.domain.gate import Decision
@@ -192,14 +192,6 @@ class DeliveryStore:
         rows = await self._connection.execute(_HELD, {"company": self._company, "deliveries": list(delivery_ids)})
         return [HeldCart(*row) for row in rows]
 
-    async def leased(self, ids: Sequence[str], token: str, now: datetime) -> set[str]:
-        """Return which deliveries are still held under `token`."""
-        c = deliveries.c
-        query = select(c.id).where(
-            c.company_id == self._company, c.id.in_(ids), c.lease_token == token, c.lease_expires_at > now
-        )
-        return set((await self._connection.execute(query)).scalars())
-
     async def supersede(self, delivery_id: str, token: str, replacement: str | None, now: datetime) -> bool:
         """Close a delivery, fenced by its lease; False when the lease was lost or ran out."""
         done = await self._connection.execute(
@@ -239,15 +231,6 @@ class DeliveryStore:
             row.id, row.agent_id, row.max_carts_per_payload, row.include_uncontactable, row.include_opted_out
         )
         return target, row.agent_id, row.integration_id
-
-    async def count_by_state(self) -> dict[str, int]:
-        """Return how many deliveries are in each state."""
-        query = (
-            select(deliveries.c.state, func.count())
-            .where(deliveries.c.company_id == self._company)
-            .group_by(deliveries.c.state)
-        )
-        return {row[0]: row[1] for row in await self._connection.execute(query)}
 
 
 def _verdict(row: CartDecision, now: datetime) -> tuple[Any, ...]:

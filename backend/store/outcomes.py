@@ -84,13 +84,13 @@ class OutcomeStore:
         self._connection = connection
         self._company = company_id
 
-    async def still_held(self, ids: Sequence[str], token: str, now: datetime) -> set[str]:
-        """Return which deliveries are still held under `token`, locked until the transaction ends."""
+    async def still_held(self, ids: Sequence[str], token: str, now: datetime, *, lock: bool = True) -> set[str]:
+        """Return which deliveries are still held under `token`; `lock` keeps them so until the transaction ends."""
         c = deliveries.c
         query = select(c.id).where(
             c.company_id == self._company, c.id.in_(ids), c.lease_token == token, c.lease_expires_at > now
         )
-        return set((await self._connection.execute(query.with_for_update())).scalars())
+        return set((await self._connection.execute(query.with_for_update() if lock else query)).scalars())
 
     async def settle(self, results: Sequence[Settled], worker_id: str, now: datetime) -> None:
         """Store attempts and each delivery's state, and give the leases back."""
