@@ -1,5 +1,6 @@
 """Tables only, one file per noun. Importing this package fills `metadata`."""
 
+from backend.models.alerts import alerts
 from backend.models.base import metadata
 from backend.models.carts import abandonment_log, cart_events, cart_items, carts, customers
 from backend.models.companies import companies, company_agents
@@ -14,6 +15,7 @@ INSTALLATION_TABLES = frozenset({"poll_cycles", "installation_state", "workers"}
 __all__ = [
     "INSTALLATION_TABLES",
     "abandonment_log",
+    "alerts",
     "cart_events",
     "cart_items",
     "carts",

@@ -91,7 +91,7 @@ carts = Table(
     belongs_to("integrations", "integration_id"),
     belongs_to("customers", "customer_id"),
     UniqueConstraint("company_id", "integration_id", "source_cart_id"),
-    Index("ix_carts_due", "next_check_at", postgresql_where=CHECKED, sqlite_where=CHECKED),
+    Index("ix_carts_company_due", "company_id", "next_check_at", postgresql_where=CHECKED, sqlite_where=CHECKED),
     Index("ix_carts_lease", "lease_token", postgresql_where=LEASED, sqlite_where=LEASED),
     Index("ix_carts_waiting", "company_id", "integration_id", postgresql_where=WAITING, sqlite_where=WAITING),
     Index("ix_carts_list", "company_id", "updated_at"),

@@ -16,6 +16,7 @@ companies = Table(
     text("phone", 40),
     text("country", 2),
     text("status", 20, default="active"),
+    Column("weight", Integer, nullable=False, server_default="1"),  # its share of the work, where there is too much
     moment("created_at", required=True),
     moment("updated_at", required=True),
     UniqueConstraint("name"),

@@ -14,6 +14,11 @@ installation_state = Table(
     Column("is_wanted", Boolean, nullable=False),
     Column("interval_seconds", Integer, nullable=False),
     moment("changed_at", required=True),
+    # a database that came from a backup holds its deliveries until somebody releases them
+    moment("alive_at"),  # when a process last said that it works on this database
+    text("place", 200),  # where the database was then (db.py)
+    text("hold_reason", 300),
+    moment("held_at"),
 )
 
 workers = Table(
@@ -24,6 +29,8 @@ workers = Table(
     Column("pid", Integer, nullable=False),
     text("role", 40, required=True),
     Column("runs_loops", Boolean, nullable=False),
+    text("lanes", 200),  # which it works on, separated by commas
+    text("bell", 20),  # who rings it: ticks | celery
     moment("started_at", required=True),
     moment("seen_at", required=True),
 )

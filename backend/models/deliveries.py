@@ -30,10 +30,14 @@ destinations = Table(
     text("last_error", 1000),
     moment("last_error_at"),
     moment("last_success_at"),
+    # the delivery lane: one worker at a time works a destination off, so its caps and its breaker have one owner
+    text("lease_token", 40),
+    moment("lease_expires_at"),
     moment("created_at", required=True),
     moment("updated_at", required=True),
     belongs_to("company_agents", "agent_id"),
     UniqueConstraint("company_id", "agent_id", "name"),
+    Index("ix_destinations_lease", "lease_token", postgresql_where=LEASED, sqlite_where=LEASED),
 )
 
 deliveries = Table(

@@ -27,6 +27,7 @@ integrations = Table(
     moment("window_from"),
     text("page_token"),
     moment("next_watermark"),
+    Column("walk_pages", Integer, nullable=False, server_default="0"),  # pages of the walk in hand
     # the poll lane
     moment("next_poll_at", required=True),
     moment("waiting_until"),
@@ -53,6 +54,7 @@ integrations = Table(
     belongs_to("company_agents", "agent_id"),
     UniqueConstraint("company_id", "agent_id", "name"),
     Index("ix_integrations_due", "next_poll_at"),
+    Index("ix_integrations_company_due", "company_id", "next_poll_at"),
     Index(
         "ix_integrations_lease",
         "lease_token",
