@@ -170,6 +170,19 @@ class AgentIntegrationPoller:
         """Ring the delivery lane."""
         await self._lanes.deliveries.drain()
 
+    async def ring(self, lane: str, seconds: float | None = None) -> bool:
+        """Look at a lane now and work for at most `seconds`; return whether more may be due."""
+        rhythm = await self.rhythm()
+        if not rhythm.is_wanted:
+            return False
+        if lane == "polls":
+            await self.run_beat(rhythm)
+        elif lane == "sweep":
+            await self.sweep()
+        else:
+            await self.deliver()
+        return False
+
     async def _begin(self, cycle_id: str, kind: str, interval: int, started_at: datetime) -> None:
         """Store the cycle; whoever is first counts the agents and makes missing default destinations."""
         async with self._database.work() as tx:
