@@ -8,6 +8,7 @@ import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self, cast
+from urllib.parse import quote, urlsplit
 
 from dotenv.parser import parse_stream
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -16,6 +17,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from backend.errors import SetupProblem
 
 ROOT = Path(__file__).resolve().parent.parent
+REDIS_SCHEMES = ("redis", "rediss")
+BROKER_SCHEMES = (*REDIS_SCHEMES, "amqp", "amqps")
 HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:]*)(:[0-9]*)?")
 
 
@@ -66,14 +69,32 @@ class Settings(BaseSettings):
     )
     outbound_require_tls13: bool = Field(False, description="Refuse TLS 1.2 on outbound calls.")
     lease_seconds: float = Field(10.0, ge=0.5, le=300, description="A dead worker's work is picked up after this long.")
-    poll_concurrency: int = Field(16, ge=1, le=256, description="Stores polled at the same time by one process.")
-    delivery_batch: int = Field(64, ge=1, le=5_000, description="Deliveries one claim takes at most.")
+    poll_concurrency: int = Field(32, ge=1, le=256, description="Stores polled at the same time by one process.")
+    delivery_concurrency: int = Field(
+        64, ge=1, le=1_024, description="Destinations that one process works off at the same time."
+    )
     destination_in_flight: int = Field(4, ge=1, le=256, description="Requests in the air to one destination at once.")
     delivery_deadline_seconds: float = Field(
         15.0, ge=1, le=60, description="Total time of one delivery, body included."
     )
     drain_seconds: float = Field(
         10.0, ge=0, le=120, description="Time that work in flight gets when the process is told to end."
+    )
+    safety_tick_seconds: float = Field(
+        10.0, ge=0.5, le=300, description="A Celery worker looks at its lanes this often even if no message comes."
+    )
+    redis_url: str = Field(
+        "",
+        description=(
+            "Redis (redis:// or rediss://) for what processes share: rate budgets, Celery's messages. "
+            "Empty and no REDIS_HOST: each process keeps its own."
+        ),
+    )
+    redis_host: str = Field("", description="Redis in parts, where REDIS_URL is empty: its host.")
+    redis_port: int = Field(6379, ge=1, le=65_535, description="Its port.")
+    redis_password: str = Field("", description="Its password; empty: none.")
+    celery_broker_url: str = Field(
+        "", description="Broker of Celery's messages, for example RabbitMQ (amqp://). Empty: the Redis above."
     )
     run_loops: bool = Field(True, description="Whether the web app also runs the background loops.")
     host: str = Field("127.0.0.1", description="Address the web app listens on.")
@@ -102,6 +123,13 @@ class Settings(BaseSettings):
         with_driver(self.database_url)
         if self.env == "production" and self.outbound_allow_loopback:
             raise ValueError("OUTBOUND_ALLOW_LOOPBACK is for the demo and tests; production refuses it")
+        if self.env == "production" and self.is_sqlite:
+            raise ValueError(
+                "DATABASE_URL: production needs PostgreSQL, for example "
+                "postgresql://carts:password@db.example.com/carts; SQLite is for one process in development"
+            )
+        check_server_url("REDIS_URL", self.redis_url, REDIS_SCHEMES)
+        check_server_url("CELERY_BROKER_URL", self.celery_broker_url, BROKER_SCHEMES)
         if self.external_api_url and not self.external_api_secret:
             raise ValueError(
                 "EXTERNAL_API_URL needs EXTERNAL_API_SECRET (whsec_...), or its payloads could not be signed"
@@ -119,6 +147,20 @@ class Settings(BaseSettings):
     def async_database_url(self) -> str:
         """The database URL with its async driver and, for SQLite, an absolute path."""
         return with_driver(self.database_url)
+
+    @cached_property
+    def shared_redis_url(self) -> str:
+        """Where the Redis is that processes share; empty when there is none. May hold a password: never log it."""
+        if self.redis_url or not self.redis_host:
+            return self.redis_url
+        host = f"[{self.redis_host}]" if ":" in self.redis_host else self.redis_host
+        secret = f":{quote(self.redis_password, safe='')}@" if self.redis_password else ""
+        return f"redis://{secret}{host}:{self.redis_port}/0"
+
+    @cached_property
+    def broker_url(self) -> str:
+        """Where Celery's messages go; empty when nothing is set. May hold a password: never log it."""
+        return self.celery_broker_url or self.shared_redis_url
 
     @cached_property
     def sqlite_path(self) -> Path:
@@ -172,6 +214,19 @@ def with_driver(url: str) -> str:
             raise ValueError("DATABASE_URL: an SQLite database needs a file, for example sqlite:///data/carts.db")
         return f"sqlite+aiosqlite:///{ROOT / path}{question}{query}"
     raise ValueError(f"DATABASE_URL: {scheme or 'no scheme'} is not supported; use sqlite:/// or postgresql://")
+
+
+def check_server_url(name: str, url: str, schemes: tuple[str, ...]) -> None:
+    """Refuse a URL of another scheme or without a host, without showing it. Raises `ValueError`."""
+    if not url:
+        return
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, a broken [address]
+        usable = False
+    if not usable:
+        raise ValueError(f"{name}: must be {' or '.join(f'{scheme}://host:port' for scheme in schemes)}")
 
 
 def read_master_key(text: str) -> bytes:

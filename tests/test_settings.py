@@ -146,6 +146,52 @@ def test_production_refuses_stores_on_this_machine(root: Path, monkeypatch: pyte
     assert "production refuses it" in fault(monkeypatch, ENV="production", OUTBOUND_ALLOW_LOOPBACK="true")
 
 
+def test_production_refuses_sqlite_and_says_what_to_set(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = fault(monkeypatch, ENV="production", MASTER_KEY=GOOD_KEY)
+    assert "DATABASE_URL: production needs PostgreSQL, for example postgresql://" in said
+
+
+@pytest.mark.parametrize(
+    ("variables", "redis", "broker"),
+    [
+        ({}, "", ""),
+        ({"REDIS_URL": "redis://a:1/2"}, "redis://a:1/2", "redis://a:1/2"),
+        ({"REDIS_HOST": "a"}, "redis://a:6379/0", "redis://a:6379/0"),
+        ({"REDIS_HOST": "::1", "REDIS_PORT": "7000"}, "redis://[::1]:7000/0", "redis://[::1]:7000/0"),
+        ({"REDIS_HOST": "a", "REDIS_PASSWORD": "p/@"}, "redis://:p%2F%40@a:6379/0", "redis://:p%2F%40@a:6379/0"),
+        ({"REDIS_URL": "rediss://b:1/0", "REDIS_HOST": "a"}, "rediss://b:1/0", "rediss://b:1/0"),
+        ({"CELERY_BROKER_URL": "amqp://u:p@mq:5672/v"}, "", "amqp://u:p@mq:5672/v"),
+        ({"REDIS_HOST": "a", "CELERY_BROKER_URL": "amqps://mq"}, "redis://a:6379/0", "amqps://mq"),
+    ],
+)
+def test_redis_and_the_broker_are_named_by_url_or_in_parts(
+    root: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], redis: str, broker: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    found = load_settings()
+    assert (found.shared_redis_url, found.broker_url) == (redis, broker)
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("REDIS_URL", "http://secret@host"),
+        ("REDIS_URL", "redis:///0?secret"),
+        ("REDIS_URL", "redis://secret:many"),
+        ("REDIS_URL", "amqp://secret@host"),
+        ("CELERY_BROKER_URL", "memory://secret"),
+        ("CELERY_BROKER_URL", "secret"),
+    ],
+)
+def test_a_server_of_another_kind_is_refused_without_being_shown(
+    root: Path, monkeypatch: pytest.MonkeyPatch, name: str, url: str
+) -> None:
+    said = fault(monkeypatch, **{name: url})
+    assert said.startswith(f"{name}: must be redis://host:port")
+    assert "secret" not in said
+
+
 def test_a_default_destination_needs_its_secret(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "EXTERNAL_API_SECRET" in fault(monkeypatch, EXTERNAL_API_URL="https://partner.example/hook")
 

@@ -116,13 +116,21 @@ def refused(tmp_path: Path, **environment: str) -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("environment", "word"),
     [
-        ({"ENV": "production"}, "MASTER_KEY is not set"),
-        ({"ENV": "production", "MASTER_KEY": KEY}, "API keys"),
+        ({"ENV": "production", "MASTER_KEY": KEY}, "production needs PostgreSQL"),
+        ({"ENV": "production", "DATABASE_URL": "postgresql://localhost/x"}, "MASTER_KEY is not set"),
+        ({"ENV": "production", "DATABASE_URL": "postgresql://localhost/x", "MASTER_KEY": KEY}, "API keys"),
         ({"POLLING_INTERVAL": "1"}, "POLLING_INTERVAL"),
         ({"MASTER_KEY": "short"}, "MASTER_KEY"),
         ({"DATABASE_URL": "postgresql://localhost/x"}, "MASTER_KEY is not set"),
     ],
-    ids=["production without a key", "production", "a wrong number", "a wrong key", "PostgreSQL without a key"],
+    ids=[
+        "production on SQLite",
+        "production without a key",
+        "production",
+        "a wrong number",
+        "a wrong key",
+        "PostgreSQL without a key",
+    ],
 )
 def test_what_cannot_be_served_ends_with_one_line(tmp_path: Path, environment: dict[str, str], word: str) -> None:
     code, output = refused(tmp_path, **environment)
@@ -146,4 +154,4 @@ def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_production_refuses_to_start_until_keys_exist() -> None:
     with pytest.raises(SetupProblem, match="API keys"):
-        create_app(Settings(_env_file=None, env="production", master_key=KEY))
+        create_app(Settings(_env_file=None, env="production", database_url="postgresql://db/x", master_key=KEY))

@@ -268,9 +268,9 @@ def _read_until(terminal: int, word: bytes | None) -> bytes:
         ({"DATABASE_URL": "sqlite:////dev/null/carts.db"}, "the database cannot be brought up to date"),
         ({"MASTER_KEY": "short"}, "MASTER_KEY"),
         ({"POLLING_INTERVAL": "1"}, "POLLING_INTERVAL: "),
-        ({"ENV": "production"}, "MASTER_KEY is not set"),
+        ({"ENV": "production"}, "DATABASE_URL: production needs PostgreSQL"),
     ],
-    ids=["no such database", "no such folder", "bad key", "out of bounds", "production without a key"],
+    ids=["no such database", "no such folder", "bad key", "out of bounds", "production on SQLite"],
 )
 async def test_a_faulty_setting_is_one_clear_line(bench: Bench, variables: dict[str, str], words: str) -> None:
     code, output, errors = await bench.run("--once", **({"OUTBOUND_ALLOW_LOOPBACK": "false"} | variables))
