@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, Row, event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -22,6 +24,8 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from backend.config import ROOT, Settings, with_driver
 from backend.errors import Conflict, SetupProblem, Unavailable
+
+log = structlog.get_logger()
 
 # What services pass on to stores; only stores and this file know what it is.
 Transaction = AsyncConnection
@@ -39,6 +43,10 @@ LOGIN = text(
     "rolsuper OR rolbypassrls OR coalesce(pg_has_role(rolname, (SELECT oid FROM pg_roles WHERE rolname = "
     "'cart_worker'), 'USAGE'), false) AS sees_all FROM pg_roles WHERE rolname = current_user"
 )
+# SQLSTATEs of faults that pass: the server stops, starts, is full, or ended this session or transaction.
+PASSING = frozenset({"57P01", "57P02", "57P03", "53300", "25P03", "25P04", "40001", "40P01"})
+SQLITE_BUSY = frozenset({5, 6})  # another connection has the lock, past all patience
+REVISION = re.compile("[0-9]{4}")
 APP_ROLE, WORKER_ROLE = "cart_app", "cart_worker"
 
 
@@ -85,34 +93,76 @@ class Database:
 
     @asynccontextmanager
     async def _begin(self, role: str, company_id: str, *, writes: bool) -> AsyncIterator[AsyncConnection]:
-        async with AsyncExitStack() as stack:
-            if self.is_sqlite and writes:
-                await stack.enter_async_context(self._writer)
+        scope = None if self.is_sqlite else {"role": role, "company": company_id}
+        with faults_told():
+            async with AsyncExitStack() as stack:
+                if self.is_sqlite and writes:
+                    await stack.enter_async_context(self._writer)
+                yield await self._opened(stack, scope, writes=writes)
+
+    async def _opened(self, stack: AsyncExitStack, scope: dict[str, str] | None, *, writes: bool) -> AsyncConnection:
+        """Begin a transaction on `stack`; once more when the connection turns out to be dead, as nothing was done yet.
+
+        Cheaper than a question before each transaction whether its connection lives: that is a round trip each time.
+        """
+        try:
             try:
-                connection = await stack.enter_async_context(self.engine.connect())
-                if self.is_sqlite:
-                    await connection.execution_options(begin_immediate=writes)
-                await stack.enter_async_context(connection.begin())
-                if not self.is_sqlite:
-                    await connection.execute(SET_SCOPE, {"role": role, "company": company_id})
-            except (OSError, OperationalError, InterfaceError) as error:
-                raise Unavailable("the database does not answer") from error
-            try:
-                yield connection
-            except IntegrityError as error:
-                raise _as_conflict(error) from error
+                return await self._open(stack, scope, writes=writes)
+            except DBAPIError as error:
+                if self.is_sqlite or not is_passing(error):
+                    raise
+            return await self._open(stack, scope, writes=writes)
+        except OSError as error:
+            raise Unavailable("the database does not answer") from error
+        except DBAPIError as error:
+            if not is_passing(error) and not isinstance(error, OperationalError | InterfaceError):
+                raise
+            raise Unavailable("the database does not answer") from error
+
+    async def _open(self, stack: AsyncExitStack, scope: dict[str, str] | None, *, writes: bool) -> AsyncConnection:
+        async with AsyncExitStack() as opening:
+            connection = await opening.enter_async_context(self.engine.connect())
+            if self.is_sqlite:
+                await connection.execution_options(begin_immediate=writes)
+            await opening.enter_async_context(connection.begin())
+            if scope is not None:
+                await connection.execute(SET_SCOPE, scope)
+            await stack.enter_async_context(opening.pop_all())
+        return connection
 
     async def server_time(self) -> datetime:
         """Return the database's own time, aware UTC; the process's on SQLite, which has no other."""
         if self.is_sqlite:
             return datetime.now(UTC)
-        async with self.engine.connect() as connection:
+        async with self.overview() as connection:
             found: datetime = (await connection.execute(text("SELECT clock_timestamp()"))).scalar_one()
             return found.astimezone(UTC)
 
     async def close(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
+
+
+@contextmanager
+def faults_told() -> Iterator[None]:
+    """Turn what goes wrong in a transaction into words: `Conflict`, `Unavailable`; our own bugs stay as they are."""
+    try:
+        yield
+    except IntegrityError as error:
+        raise _as_conflict(error) from error
+    except DBAPIError as error:
+        if not is_passing(error):
+            raise
+        raise Unavailable("the database ended the transaction; try again") from error
+    except ConnectionError as error:  # no other connection is waited for while a transaction is open
+        raise Unavailable("the connection to the database broke; try again") from error
+
+
+def is_passing(error: DBAPIError) -> bool:
+    """Whether the same transaction may succeed when it is begun anew: no fault of its statements."""
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    busy = (getattr(error.orig, "sqlite_errorcode", None) or 0) & 0xFF in SQLITE_BUSY
+    return error.connection_invalidated or state in PASSING or state.startswith("08") or busy
 
 
 def _as_conflict(error: IntegrityError) -> Exception:
@@ -129,7 +179,6 @@ def _engine(settings: Settings) -> AsyncEngine:
             settings.async_database_url,
             json_serializer=_dumps,
             json_deserializer=orjson.loads,
-            pool_pre_ping=True,
             pool_size=10,
             max_overflow=10,
             connect_args={"server_settings": PATIENCE},
@@ -184,19 +233,46 @@ def upgrade_database(url: str) -> None:
 async def prepare_database(settings: Settings) -> None:
     """Bring SQLite (or PostgreSQL with AUTO_MIGRATE) up to date; else refuse an older schema with the command to run.
 
-    Raises `SetupProblem` when the database cannot be reached, is not up to date, or would show companies to each other.
+    A newer schema than this version knows is left alone and worked on, as migrations only add what older code can do
+    without: that is a rolling upgrade. Raises `SetupProblem` when the database cannot be reached, is older, is of some
+    other product, or would show companies to each other.
     """
-    if settings.is_sqlite or settings.auto_migrate:
+    newest = ScriptDirectory.from_config(alembic_config(settings.async_database_url)).get_current_head() or ""
+    if settings.is_sqlite:
+        _make_file(settings)
+    found, login = await _looked_at(settings)
+    if is_newer(found, newest):
+        log.warning("database.newer", revision=found, known=newest, words="an older version runs beside a newer one")
+    elif settings.is_sqlite or settings.auto_migrate:
         await _upgrade(settings)
-    if not settings.is_sqlite:
-        await _check_postgres(settings)
+        _found, login = await _looked_at(settings)  # the first migration may have made the roles
+    elif found != newest:
+        raise SetupProblem(
+            f"the database is at revision {found or 'none'}, this version needs {newest}: "
+            "run `make migrate`, or set AUTO_MIGRATE=true"
+        )
+    if login is not None and login.sees_all and (not login.passes_walls or settings.env == "production"):
+        raise SetupProblem(
+            f"the login {login.name} sees every company's rows without taking on a role; "
+            "use one that is no superuser, has no BYPASSRLS and, before PostgreSQL 16, is NOINHERIT"
+        )
+
+
+def is_newer(found: str | None, newest: str) -> bool:
+    """Whether the revision found was made by a later version of this product: its revisions count up in four digits."""
+    return found is not None and REVISION.fullmatch(found) is not None and found > newest
+
+
+def _make_file(settings: Settings) -> None:
+    try:
+        settings.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
+        settings.sqlite_path.touch(mode=0o600)  # shoppers' addresses are in it
+    except OSError as error:
+        raise SetupProblem(f"the database cannot be brought up to date: {_in_words(error)}") from error
 
 
 async def _upgrade(settings: Settings) -> None:
     try:
-        if settings.is_sqlite:
-            settings.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
-            settings.sqlite_path.touch(mode=0o600)  # shoppers' addresses are in it
         await asyncio.to_thread(upgrade_database, settings.async_database_url)
     except (OSError, DBAPIError) as error:
         raise SetupProblem(f"the database cannot be brought up to date: {_in_words(error)}") from error
@@ -204,27 +280,18 @@ async def _upgrade(settings: Settings) -> None:
         raise SetupProblem(f"the database is of another version of this product: {error}") from error
 
 
-async def _check_postgres(settings: Settings) -> None:
-    newest = ScriptDirectory.from_config(alembic_config(settings.async_database_url)).get_current_head()
+async def _looked_at(settings: Settings) -> tuple[str | None, Row[Any] | None]:
+    """Return the revision found and, on PostgreSQL, what the login may see."""
     engine = create_async_engine(settings.async_database_url)
     try:
         async with engine.connect() as connection:
             found = await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
-            login = (await connection.execute(LOGIN)).one()
+            return found, None if settings.is_sqlite else (await connection.execute(LOGIN)).one()
     except (OSError, DBAPIError) as error:
-        raise SetupProblem(f"the database cannot be reached: {_in_words(error)}") from error
+        wanted = "brought up to date" if settings.is_sqlite or settings.auto_migrate else "reached"
+        raise SetupProblem(f"the database cannot be {wanted}: {_in_words(error)}") from error
     finally:
         await engine.dispose()
-    if found != newest:
-        raise SetupProblem(
-            f"the database is at revision {found or 'none'}, this version needs {newest}: "
-            "run `make migrate`, or set AUTO_MIGRATE=true"
-        )
-    if login.sees_all and (not login.passes_walls or settings.env == "production"):
-        raise SetupProblem(
-            f"the login {login.name} sees every company's rows without taking on a role; "
-            "use one that is no superuser, has no BYPASSRLS and, before PostgreSQL 16, is NOINHERIT"
-        )
 
 
 def _in_words(error: OSError | DBAPIError) -> str:

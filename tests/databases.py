@@ -19,9 +19,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 OWNER = "cart_owner"
@@ -62,11 +63,22 @@ class PostgresServer:
     programs: Path
     socket_dir: Path
     process: subprocess.Popen[bytes]
+    _start: Callable[[], subprocess.Popen[bytes]]
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def url(self, database: str, user: str = OWNER) -> str:
         """Return the asyncpg URL of a database over the Unix socket."""
         return f"postgresql+asyncpg://{user}@/{database}?host={self.socket_dir}"
+
+    def stop(self) -> None:
+        """Stop at once, as a power cut would: every session ends, and what was not committed is gone."""
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait()
+
+    def start(self) -> None:
+        """Start again after a stop, and wait until the server answers."""
+        self.process = self._start()
+        _wait_until_ready(self)
 
     def create(self, template: str | None = None) -> str:
         """Create a database owned by `cart_owner`, a copy of `template` if one is named; return its name."""
@@ -102,10 +114,9 @@ def running_postgres() -> Iterator[PostgresServer]:
             raise RuntimeError(f"initdb failed:\n{_logs(folder)}")
         settings = [option for name, value in SETTINGS.items() for option in ("-c", f"{name}={value}")]
         command: list[str | Path] = [programs / "bin" / "postgres", "-D", data, "-k", folder, *settings]
-        process = _as_account(command, account, folder / "server.log")
-        cleanup.callback(process.wait)
-        cleanup.callback(process.send_signal, signal.SIGQUIT)  # at once: there is nothing to keep
-        server = PostgresServer(programs, folder, process)
+        start = partial(_as_account, command, account, folder / "server.log")
+        server = PostgresServer(programs, folder, start(), start)
+        cleanup.callback(server.stop)
         _wait_until_ready(server)
         server.execute(f"CREATE ROLE {OWNER} LOGIN NOSUPERUSER NOBYPASSRLS CREATEROLE")
         yield server
