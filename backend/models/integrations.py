@@ -28,6 +28,7 @@ integrations = Table(
     text("page_token"),
     moment("next_watermark"),
     Column("walk_pages", Integer, nullable=False, server_default="0"),  # pages of the walk in hand
+    Column("clock_offset_seconds", Integer, nullable=False, server_default="0"),  # the store's clock less ours
     # the poll lane
     moment("next_poll_at", required=True),
     moment("waiting_until"),

@@ -26,7 +26,10 @@ def _added() -> dict[str, list[sa.Column[object]]]:
             sa.Column("lease_token", sa.String(length=40)),
             sa.Column("lease_expires_at", sa.DateTime(timezone=True)),
         ],
-        "integrations": [sa.Column("walk_pages", sa.Integer(), server_default="0", nullable=False)],
+        "integrations": [
+            sa.Column("walk_pages", sa.Integer(), server_default="0", nullable=False),
+            sa.Column("clock_offset_seconds", sa.Integer(), server_default="0", nullable=False),
+        ],
         "installation_state": [
             sa.Column("alive_at", sa.DateTime(timezone=True)),
             sa.Column("place", sa.String(length=200)),

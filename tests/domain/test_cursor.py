@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.domain.cursor import SETTLE, Cursor, advance, begin
+from backend.domain.cursor import SETTLE, Cursor, advance, begin, in_store_time, without_walk
 from tests.domain.sights import NOON
 
 OVERLAP, LOOKBACK = timedelta(minutes=10), timedelta(days=3)
@@ -43,7 +43,7 @@ def test_beginning_moves_no_watermark() -> None:
 
 
 def test_a_page_moves_the_token_and_not_the_watermark() -> None:
-    moved = advance(WALKING, next_page_token="p3", server_time=NOON + HOUR, now=NOON)
+    moved = advance(WALKING, next_page_token="p3", server_time=NOON + HOUR, now=NOON + HOUR)
     assert moved == Cursor(NOON - HOUR, NOON - 2 * HOUR, "p3", NOON)
 
 
@@ -70,6 +70,62 @@ def test_a_store_whose_clock_was_ahead_is_read_from_its_present_time(hours: int)
     ahead = Cursor(watermark=NOON + hours * HOUR)
     drained = advance(begun(ahead), next_page_token=None, server_time=NOON, now=NOON)
     assert drained.watermark == NOON - SETTLE
+
+
+@pytest.mark.parametrize(
+    ("days", "marked"),
+    [
+        (27_000, NOON - SETTLE),
+        (3, NOON - SETTLE),
+        (1, NOON + timedelta(days=1) - SETTLE),
+        (-1, NOON - timedelta(days=1) - SETTLE),
+        (-20_000, NOON - timedelta(days=2) - SETTLE),
+    ],
+    ids=["2099", "not credible", "a day ahead", "a day behind", "1972"],
+)
+def test_a_watermark_believes_a_store_two_days_either_way(days: int, marked: datetime) -> None:
+    drained = advance(begun(Cursor()), next_page_token=None, server_time=NOON + timedelta(days=days), now=NOON)
+    assert drained.watermark == marked
+
+
+class TestAStoreWithAnotherClock:
+    @pytest.mark.parametrize("hours", [24, -24])
+    def test_its_first_window_is_moved_into_its_own_time(self, hours: int) -> None:
+        moved = in_store_time(begun(Cursor()), server_time=NOON + hours * HOUR, now=NOON)
+        assert moved.window_from == NOON + hours * HOUR - LOOKBACK
+
+    def test_its_first_window_is_moved_once(self) -> None:
+        moved = in_store_time(begun(Cursor()), server_time=NOON + 24 * HOUR, now=NOON)
+        assert in_store_time(moved, server_time=NOON - 24 * HOUR, now=NOON) == moved
+
+    @pytest.mark.parametrize("server_time", [None, NOON, NOON + timedelta(minutes=5), NOON + timedelta(days=3)])
+    def test_a_first_window_stays_where_the_clocks_agree_or_nothing_is_known(
+        self, server_time: datetime | None
+    ) -> None:
+        assert in_store_time(begun(Cursor()), server_time=server_time, now=NOON) == begun(Cursor())
+
+    @pytest.mark.parametrize("cursor", [WALKING, Cursor(watermark=NOON - HOUR)], ids=["walking", "read before"])
+    def test_no_later_window_is_moved(self, cursor: Cursor) -> None:
+        assert in_store_time(begun(cursor), server_time=NOON + 24 * HOUR, now=NOON) == begun(cursor)
+
+    def test_its_offset_is_kept_with_the_cursor(self) -> None:
+        moved = advance(WALKING, next_page_token=None, server_time=NOON - 24 * HOUR, now=NOON)
+        assert moved.clock_offset == -24 * HOUR
+
+    def test_a_store_read_anew_looks_back_from_its_own_time(self) -> None:
+        assert begun(Cursor(clock_offset=24 * HOUR)).window_from == NOON + 24 * HOUR - LOOKBACK
+
+
+class TestAWalkGivenUp:
+    def test_the_next_one_begins_where_it_began(self) -> None:
+        assert begun(without_walk(WALKING)).window_from == NOON - HOUR - OVERLAP
+
+    def test_the_watermark_stays(self) -> None:
+        assert without_walk(WALKING) == Cursor(watermark=NOON - HOUR)
+
+    def test_a_first_walk_begins_again_at_its_own_beginning_however_late(self) -> None:
+        first = advance(begun(Cursor()), next_page_token="p2", server_time=NOON, now=NOON)
+        assert begun(without_walk(first), NOON + 48 * HOUR).window_from == NOON - LOOKBACK
 
 
 PAGES = st.lists(st.tuples(st.booleans(), st.integers(0, 600)), min_size=1, max_size=30)
