@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from backend.outbound.client import Outbound
 from backend.outbound.guard import Lookup
-from backend.outbound.messages import HttpRequest, HttpResponse, retry_after
+from backend.outbound.messages import HttpRequest, HttpResponse, Sends, retry_after
 from backend.outbound.policy import OutboundPolicy
 from backend.outbound.urls import redacted_url, wire_url
 
@@ -14,6 +14,7 @@ __all__ = [
     "Lookup",
     "Outbound",
     "OutboundPolicy",
+    "Sends",
     "redacted_url",
     "retry_after",
     "wire_url",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Protocol
 
 from backend.outbound.body import parse_json
 
@@ -49,6 +49,14 @@ class HttpResponse:
     def json(self) -> Any:
         """Parse the body. Raises `BadBody` unless it is JSON within safe limits (no NaN, bounded depth and digits)."""
         return parse_json(self.body)
+
+
+class Sends(Protocol):
+    """Whatever a request can be given to: the door itself, or something before it that keeps to a store's pace."""
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        """Send one request and read its whole answer. Raises the `OutboundError` tree."""
+        ...
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | None:

@@ -7,16 +7,28 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from backend.domain.buckets import Allowance, Rate
 from backend.domain.carts import CartPage
-from backend.outbound import Outbound
+from backend.outbound import HttpResponse, Sends
 
 
 class StrictModel(BaseModel):
     """Base of every adapter's settings: an unknown key is an error, values are frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PacedOptions(StrictModel):
+    """Options of every platform that does not tell its own limit; they stand in for the platform's `Pace.rate`.
+
+    `requests_per_second`: no more than this in the long run. `requests_at_once`: and so many without a pause, 1 unless
+    set; without `requests_per_second` it does nothing.
+    """
+
+    requests_per_second: float | None = Field(None, ge=0.01, le=10_000)
+    requests_at_once: int | None = Field(None, ge=1, le=10_000)
 
 
 # What an HTTP header can carry: printable ASCII without blanks.
@@ -38,16 +50,31 @@ class Connection:
 
 
 @dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast one store of a platform may be asked, until its settings or its own answers say otherwise.
+
+    `rate` and `cost` (of one request) are in requests, or in points where the platform counts those. `read` finds the
+    store's own figures in an answer, if it has any.
+    """
+
+    rate: Rate
+    cost: float = 1.0
+    read: Callable[[HttpResponse], Allowance | None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Capabilities:
     """What an adapter can do; the shared contract suite skips, with the reason, what it cannot.
 
     `rereads`: single carts can be read again by id, so the gate waits for a read that began after `abandon_at`.
     `pages_by`: how a walk goes on: an opaque `cursor`, a `key` (time and ids seen), or a page `number`.
+    `pace`: how fast a store may be asked; a platform without limits of its own is asked politely.
     `overlap`: how far before the watermark each window begins. `sees_purchases`: a purchase shows up in the poll.
     """
 
     rereads: bool
     pages_by: Literal["cursor", "key", "number"]
+    pace: Pace = Pace(Rate(capacity=20, per_second=5))
     overlap: timedelta = timedelta(minutes=10)
     sees_purchases: bool = True
 
@@ -88,7 +115,7 @@ class Platform(Protocol):
     Settings: ClassVar[type[StrictModel]]
     Credentials: ClassVar[type[StrictModel]]
 
-    def __init__(self, connection: Connection, http: Outbound, now: Callable[[], datetime]) -> None: ...
+    def __init__(self, connection: Connection, http: Sends, now: Callable[[], datetime]) -> None: ...
 
     @property
     def store_id(self) -> str:

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from backend.domain.carts import CartPage
 from backend.errors import BadBody, FixCredentials, OurFault, OutboundError, PlatformError, TryLater
-from backend.outbound import HttpRequest, HttpResponse, Outbound, retry_after, wire_url
+from backend.outbound import HttpRequest, HttpResponse, Sends, retry_after, wire_url
 from backend.platforms.base import Capabilities, Connection, ConnectionCheck, Finding, StrictModel
 from backend.platforms.custom.records import RecordReader
 from backend.platforms.custom.settings import (
@@ -36,7 +36,7 @@ class CustomPlatform:
     Settings: ClassVar[type[StrictModel]] = CustomSettings
     Credentials: ClassVar[type[StrictModel]] = CustomCredentials
 
-    def __init__(self, connection: Connection, http: Outbound, now: Callable[[], datetime]) -> None:
+    def __init__(self, connection: Connection, http: Sends, now: Callable[[], datetime]) -> None:
         self._settings = CustomSettings.model_validate(dict(connection.settings))
         self._credentials = {name: value for name, value in connection.credentials.items() if value}
         self._http = http

@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from backend.platforms.base import HeaderText, StrictModel
+from backend.platforms.base import HeaderText, PacedOptions, StrictModel
 
 AuthKind = Literal["bearer", "header", "basic", "hmac"]
 FieldName = Literal["id", "email", "phone", "total", "currency", "items", "updated_at", "recovery_url", "completed_at"]
@@ -34,7 +34,7 @@ _RESERVED = frozenset(
 )
 
 
-class CustomOptions(StrictModel):
+class CustomOptions(PacedOptions):
     """`header_name` serves `auth: header`; `fields` maps our names to dotted paths in the store's own records."""
 
     auth: AuthKind = "bearer"

@@ -14,7 +14,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from backend.domain.carts import Answer, CartPage, Consent, Line, SeenCart, Shopper, SourceStatus
-from backend.outbound import Outbound
+from backend.outbound import Sends
 from backend.platforms.base import Capabilities, Connection, ConnectionCheck, Finding, StrictModel
 from backend.platforms.mock.catalogue import AREA_CODES, PEOPLE, SAMPLE_LINES, SHOPS, Flavour, Product, Shop
 
@@ -70,7 +70,7 @@ class MockPlatform:
     Settings: ClassVar[type[StrictModel]] = MockSettings
     Credentials: ClassVar[type[StrictModel]] = MockCredentials
 
-    def __init__(self, connection: Connection, http: Outbound, now: Callable[[], datetime]) -> None:
+    def __init__(self, connection: Connection, http: Sends, now: Callable[[], datetime]) -> None:
         options = MockSettings.model_validate(dict(connection.settings)).options
         self._flavour: Flavour = options.flavour
         self._seed = options.seed or connection.integration_id

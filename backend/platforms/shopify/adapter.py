@@ -11,17 +11,20 @@ import orjson
 from pydantic import Field, field_validator
 from shopify.utils.shop_url import sanitize_shop_domain
 
+from backend.domain.buckets import Rate
 from backend.domain.carts import CartPage, Exclusion, SeenCart, UnreadableRecord
 from backend.errors import BadRecord, OurFault, OutboundError, TryLater
-from backend.outbound import HttpRequest, Outbound
-from backend.platforms.base import Capabilities, Connection, ConnectionCheck, HeaderText, StrictModel
+from backend.outbound import HttpRequest, Sends
+from backend.platforms.base import Capabilities, Connection, ConnectionCheck, HeaderText, Pace, StrictModel
 from backend.platforms.reading import unreadable
 from backend.platforms.shopify import check, queries
-from backend.platforms.shopify.answers import CursorRefused, GraphQLAnswer, QueryTooCostly, read_answer
+from backend.platforms.shopify.answers import CursorRefused, GraphQLAnswer, QueryTooCostly, points_in, read_answer
 from backend.platforms.shopify.mapping import CartReader, cart_gid, cart_number
 from backend.platforms.shopify.walk import Walk
 
 DEADLINE = timedelta(seconds=30)
+# Points, until the shop's answers tell its own: the smallest budget that was seen, and the dearest query there may be.
+PACE = Pace(Rate(capacity=1000, per_second=50), cost=1000, read=points_in)
 
 
 class Options(StrictModel):
@@ -73,11 +76,11 @@ class ShopifyPlatform:
     """
 
     name: ClassVar[str] = "shopify"
-    capabilities: ClassVar[Capabilities] = Capabilities(rereads=True, pages_by="cursor")
+    capabilities: ClassVar[Capabilities] = Capabilities(rereads=True, pages_by="cursor", pace=PACE)
     Settings: ClassVar[type[StrictModel]] = ShopifySettings
     Credentials: ClassVar[type[StrictModel]] = ShopifyCredentials
 
-    def __init__(self, connection: Connection, http: Outbound, now: Callable[[], datetime]) -> None:
+    def __init__(self, connection: Connection, http: Sends, now: Callable[[], datetime]) -> None:
         self.settings = ShopifySettings.model_validate(dict(connection.settings))
         self._token = ShopifyCredentials.model_validate(dict(connection.credentials)).access_token
         self._http = http

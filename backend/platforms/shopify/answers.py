@@ -10,10 +10,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from backend.domain.buckets import Allowance
 from backend.errors import BadBody, FixCredentials, PlatformError, TryLater
 from backend.outbound import HttpResponse, retry_after
 
 _SCOPE = re.compile(r"\b(?:read|write)_[a-z_]+\b")
+_FIGURE = re.compile(rb'"(\w+)"\s*:\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)(?![\w.])')
+_FIGURES = {
+    b"maximumAvailable": "maximum",
+    b"currentlyAvailable": "available",
+    b"restoreRate": "restored_per_second",
+    b"requestedQueryCost": "requested",
+    b"actualQueryCost": "spent",
+}
+AROUND_STATUS = 300  # bytes
 SAVE_AGAIN = "Create a new access token in the shop's admin and save it here."
 _REFUSALS = {
     401: ("access_token_refused", "Shopify refuses the access token", SAVE_AGAIN),
@@ -94,6 +104,19 @@ def read_answer(response: HttpResponse, now: datetime) -> GraphQLAnswer:
         raise TryLater(f"Shopify answered without data: {_messages(errors)}", code="query_failed")
     headers = response.headers
     return GraphQLAnswer(data, tuple(errors), cost, headers.get("x-shopify-api-version"), response.date)
+
+
+def points_in(response: HttpResponse) -> Allowance | None:
+    """Return the rate budget in points that an answer tells of, a throttled one included.
+
+    Looks around its last ``throttleStatus`` only, so that records are not parsed a second time. A shopper's text cannot
+    pass for the figures: quotes inside a text are escaped.
+    """
+    at = response.body.rfind(b'"throttleStatus"')
+    if at < 0:
+        return None
+    told = dict(_FIGURE.findall(response.body, max(at - AROUND_STATUS, 0), at + AROUND_STATUS))
+    return Allowance.read({ours: float(told[name]) for name, ours in _FIGURES.items() if name in told})
 
 
 def _json(response: HttpResponse) -> dict[str, Any]:

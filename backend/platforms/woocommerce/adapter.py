@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from backend.domain.carts import CartPage, Exclusion, SeenCart, UnreadableRecord
 from backend.errors import BadRecord, BodyTooLarge, PlatformError, TryLater
-from backend.outbound import Outbound
+from backend.outbound import Sends
 from backend.platforms.base import Capabilities, Connection, ConnectionCheck, Finding, StrictModel
 from backend.platforms.reading import refuse_future, unreadable
 from backend.platforms.woocommerce.client import Answer, StoreClient
@@ -59,7 +59,7 @@ class WooCommercePlatform:
     Settings: ClassVar[type[StrictModel]] = WooCommerceSettings
     Credentials: ClassVar[type[StrictModel]] = WooCommerceCredentials
 
-    def __init__(self, connection: Connection, http: Outbound, now: Callable[[], datetime]) -> None:
+    def __init__(self, connection: Connection, http: Sends, now: Callable[[], datetime]) -> None:
         settings = WooCommerceSettings.model_validate(dict(connection.settings))
         credentials = WooCommerceCredentials.model_validate(dict(connection.credentials))
         self._options = settings.options

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from woocommerce.oauth import OAuth
 
 from backend.errors import BadBody, OurFault, OutboundError, TryLater
-from backend.outbound import HttpRequest, HttpResponse, Outbound
+from backend.outbound import HttpRequest, HttpResponse, Sends
 from backend.platforms.woocommerce.refusals import Question, refusal
 from backend.platforms.woocommerce.settings import WooCommerceCredentials, WooCommerceSettings
 
@@ -43,7 +43,7 @@ class StoreClient:
         self,
         settings: WooCommerceSettings,
         credentials: WooCommerceCredentials,
-        http: Outbound,
+        http: Sends,
         now: Callable[[], datetime],
     ) -> None:
         self._settings = settings

@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from backend.platforms.base import StrictModel
+from backend.platforms.base import PacedOptions, StrictModel
 
 Word = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[a-z0-9_-]{1,40}$")]
 # Never open carts: paid ones, and words that change what the whole list holds.
@@ -15,7 +15,7 @@ NOT_OPEN = frozenset({"processing", "completed", "refunded", "trash", "any", "au
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-class WooCommerceOptions(StrictModel):
+class WooCommerceOptions(PacedOptions):
     """How orders are read as carts.
 
     `statuses` of open carts; ``on-hold`` only when awaiting a bank transfer shall count as abandoned. `created_via`:
