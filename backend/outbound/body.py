@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -21,6 +22,16 @@ RAW_WINDOW = -zlib.MAX_WBITS
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 DIGITS_TO_ZERO = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
 SUSPICIOUS_RUN = b"0" * 19  # the fewest digits that an integer outside 64 bits can have
+# Parsed, a value takes up to a hundred times the room of its bytes ("[],[],[]"). Each needs at least one of these
+# marks, so their number bounds the memory; twice as many as the largest sound page has.
+MARKS = (b",", b":", b"[", b"{")
+MOST_MARKS = 2_000_000
+# In a JSON string, behind any escaped backslashes: a pair of surrogates, or half of one.
+SURROGATE = re.compile(
+    rb"(?<!\\)((?:\\\\)*)\\u(?:[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|([dD][89a-fA-F][0-9a-fA-F]{2}))"
+)
+MENDED_UP_TO = 4 * 1024 * 1024  # bytes; looking for halves takes a tenth of a second for so many
+REPLACEMENT = rb"\ufffd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +116,17 @@ class _Inflater:
 def parse_json(body: bytes) -> Any:
     """Parse JSON. Floats stay floats; callers read amounts with `to_decimal`.
 
+    Of a key that comes twice, the last value counts. Half a surrogate pair, as a shop leaves it that cuts an emoji in
+    two, becomes U+FFFD: one odd name must not stop a whole store.
+
     Raises `BadBody` for anything that is not strict UTF-8 JSON (NaN and Infinity are not), is nested deeper than 254
-    levels (what orjson can write back) or holds an integer outside 64 bits (orjson would make it a float).
+    levels (what orjson can write back), holds an integer outside 64 bits (orjson would make it a float) or more values
+    than memory should hold.
     """
     body = body.removeprefix(BYTE_ORDER_MARK)  # some PHP sites send one
-    try:
-        parsed = orjson.loads(body)
-    except orjson.JSONDecodeError as exc:
-        raise BadBody(f"the answer is not JSON: {exc.msg} at byte {exc.pos}") from None
+    if len(body) > MOST_MARKS and sum(map(body.count, MARKS)) > MOST_MARKS:
+        raise BadBody("the answer holds too many values")
+    parsed = _loaded(body)
     try:
         orjson.dumps(parsed)  # far cheaper than a walk in Python, and it refuses deep nesting
     except TypeError:
@@ -121,6 +135,22 @@ def parse_json(body: bytes) -> Any:
     if SUSPICIOUS_RUN in body.translate(DIGITS_TO_ZERO):
         json.loads(body.decode(), parse_int=_refuse_over_long)
     return parsed
+
+
+def _loaded(body: bytes) -> Any:
+    """Parse strict JSON, if need be with halves of surrogate pairs replaced."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as exc:
+        mended = SURROGATE.sub(_whole, body) if len(body) <= MENDED_UP_TO else body
+        if mended != body:
+            return _loaded(mended)
+        raise BadBody(f"the answer is not JSON: {exc.msg} at byte {exc.pos}") from None
+
+
+def _whole(found: re.Match[bytes]) -> bytes:
+    """Leave a pair of surrogates as it is, and put something that can be written in place of half of one."""
+    return found[1] + REPLACEMENT if found[2] else found[0]
 
 
 def _refuse_over_long(digits: str) -> None:

@@ -52,7 +52,8 @@ class Outbound:
         began = perf_counter()
         outgoing = self._outgoing(request)
         host = outgoing.url.host
-        clock = asyncio.timeout(request.deadline.total_seconds())
+        seconds = min(request.deadline, self.policy.longest).total_seconds()
+        clock = asyncio.timeout(seconds)
         has_slot = False
         fault: OutboundError
         try:
@@ -68,9 +69,9 @@ class Outbound:
             elif not clock.expired():
                 fault = classed(exc, host)
             elif has_slot:
-                fault = DeadlinePassed(f"{host} gave no whole answer within {request.deadline.total_seconds():g} s")
+                fault = DeadlinePassed(f"{host} gave no whole answer within {seconds:g} s")
             else:
-                fault = OurFault(f"no free connection within {request.deadline.total_seconds():g} s")
+                fault = OurFault(f"no free connection within {seconds:g} s")
         # Outside the handler: the library's error, which may quote the URL, must not hang on to ours.
         raise fault
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +14,7 @@ class OutboundPolicy:
     allowed_ports: frozenset[int] = frozenset({80, 443, 8080, 8443})
     raw_limit: int = 10 * 1024 * 1024
     inflated_limit: int = 20 * 1024 * 1024
+    longest: timedelta = timedelta(minutes=1)  # no exchange takes longer, whatever deadline its request names
     user_agent: str = "cart-recovery/1.0"
     require_tls13: bool = False
     # Requests on the way at once, and of these to one host and port. More wait for a place, within their deadline.

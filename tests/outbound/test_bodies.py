@@ -14,7 +14,19 @@ from backend.errors import BadBody, BodyTooLarge, ConnectionFailed, DeadlinePass
 from backend.outbound import HttpRequest, Outbound, OutboundPolicy
 from backend.outbound.body import BodyLimits, read_body
 from tests.outbound.conftest import MakeClient
-from tests.outbound.wire import RawServer, Talk, answering, dripping, head, raw_server, silent, slowly, with_body
+from tests.outbound.wire import (
+    RawServer,
+    Talk,
+    answering,
+    dripping,
+    dripping_head,
+    head,
+    hinting,
+    raw_server,
+    silent,
+    slowly,
+    with_body,
+)
 
 SMALL = OutboundPolicy(allow_loopback=True, raw_limit=1000, inflated_limit=5000)
 
@@ -202,10 +214,18 @@ async def test_a_connection_read_to_its_end_is_used_again(client: Outbound) -> N
         assert server.connections == 1
 
 
-@pytest.mark.parametrize("talk", [dripping, silent], ids=["dripping", "silent"])
+@pytest.mark.parametrize(
+    "talk", [dripping, dripping_head, hinting, silent], ids=["dripping", "head dripping", "only hints", "silent"]
+)
 async def test_the_deadline_ends_an_answer_that_does_not(client: Outbound, talk: Talk) -> None:
     with pytest.raises(DeadlinePassed, match=r"127\.0\.0\.1.* 0\.1 s"):
         await body_of(client, talk, deadline=timedelta(seconds=0.1))
+
+
+async def test_no_request_outlasts_the_longest_exchange_there_is(make_client: MakeClient) -> None:
+    client = make_client(OutboundPolicy(allow_loopback=True, longest=timedelta(seconds=0.1)))
+    with pytest.raises(DeadlinePassed, match=r" 0\.1 s"):
+        await body_of(client, silent)
 
 
 async def test_a_reset_in_the_middle_of_a_body_is_a_failed_connection(client: Outbound) -> None:

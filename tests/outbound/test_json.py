@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -55,7 +56,6 @@ def test_json_within_the_limits_is_read(body: bytes, value: Any) -> None:
         b"[1] trailing",
         b"<b>Warning</b>: in line 3\n{}",
         b'"\xff"',
-        b'"\\ud800"',
         "{}".encode("utf-16"),
         b"[01]",
         b"[" + b"9" * 5000 + b"]",
@@ -81,6 +81,58 @@ def test_what_is_not_strict_json_is_a_bad_body(body: bytes) -> None:
 def test_an_integer_outside_64_bits_is_a_bad_body(body: bytes) -> None:
     with pytest.raises(BadBody, match="too long"):
         parse(body)
+
+
+def written(text: str) -> bytes:
+    return b'["' + text.encode() + b'"]'
+
+
+@pytest.mark.parametrize(
+    ("escaped", "text"),
+    [
+        (r"\ud83d", "\ufffd"),
+        (r"Ada \uD83D!", "Ada \ufffd!"),
+        (r"\ude00", "\ufffd"),
+        (r"\ud83d\ud83d\ude00", "\ufffd\N{GRINNING FACE}"),
+        (r"\ud83d\ude00\ud83d", "\N{GRINNING FACE}\ufffd"),
+        (r"\\\ud83d", "\\\ufffd"),
+        (r"\\ud83d \ud83d", "\\ud83d \ufffd"),
+        (r"\n\ud83d\n", "\n\ufffd\n"),
+    ],
+)
+def test_half_a_surrogate_pair_is_replaced(escaped: str, text: str) -> None:
+    assert parse(written(escaped)) == [text]
+
+
+@pytest.mark.parametrize(
+    ("escaped", "text"), [(r"\ud83d\ude00", "\N{GRINNING FACE}"), (r"\\ud83d", "\\ud83d"), (r"\u0000", "\x00")]
+)
+def test_other_escapes_are_read_as_they_are(escaped: str, text: str) -> None:
+    assert parse(written(escaped)) == [text]
+
+
+@given(st.lists(st.sampled_from(["\\\\", "\\n", "\\ud83d", "\\ude00", "u", "d83d", "x", '\\"']), max_size=12))
+def test_whatever_a_string_escapes_can_be_read_and_written_back(parts: list[str]) -> None:
+    (text,) = parse(written("".join(parts)))
+    lenient = json.loads(written("".join(parts)))[0].encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    assert (text == lenient, parse(orjson.dumps([text]))) == (True, [text])
+
+
+def test_a_key_that_comes_twice_has_its_last_value() -> None:
+    assert parse(b'{"id": 1, "id": 2}') == {"id": 2}
+
+
+@pytest.mark.parametrize("unit", [b"[],", b"{},", b"0,", b'{"a":0},'])
+def test_more_values_than_memory_should_hold_are_a_bad_body(unit: bytes) -> None:
+    count = 20 * 1024 * 1024 // len(unit)
+    with pytest.raises(BadBody, match="too many values"):
+        parse(b"[" + unit * (count - 1) + unit[:-1] + b"]")
+
+
+def test_a_page_of_a_thousand_long_carts_is_no_bomb() -> None:
+    line = {"id": "1", "title": "Enamel mug, blue", "sku": "MUG-1", "qty": 1, "unit_price": "10.00", "url": "https://x"}
+    carts = [{"id": str(number), "updated_at": "2026-11-20T12:00:00Z", "items": [line] * 40} for number in range(1000)]
+    assert parse(orjson.dumps(carts)) == carts
 
 
 @pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])

@@ -27,22 +27,25 @@ LOOPBACK = OutboundPolicy(allow_loopback=True)
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a file with a key and a certificate for `NAME` that signs itself."""
+    return self_signed(tmp_path_factory.mktemp("tls") / "server.pem", datetime.now(UTC) + timedelta(days=1))
+
+
+def self_signed(path: Path, ends_at: datetime) -> Path:
+    """Write a key and a certificate for `NAME` that signs itself; return the file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])
-    now = datetime.now(UTC)
     signed = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_before(ends_at - timedelta(days=2))
+        .not_valid_after(ends_at)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
-    path = tmp_path_factory.mktemp("tls") / "server.pem"
     path.write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         + signed.public_bytes(serialization.Encoding.PEM)
@@ -82,6 +85,15 @@ async def test_another_servers_certificate_is_refused(make_client: MakeClient, c
         client = make_client(LOOPBACK, lookup=loopback, tls=trusting(certificate))
         with pytest.raises(ConnectionFailed, match=r"certificate of other\.example .*mismatch"):
             await client.send(HttpRequest("GET", f"https://other.example:{server.port}/"))
+        assert server.heads == []
+
+
+async def test_a_certificate_that_has_ended_is_refused(make_client: MakeClient, tmp_path: Path) -> None:
+    ended = self_signed(tmp_path / "ended.pem", datetime.now(UTC) - timedelta(hours=1))
+    async with raw_server(with_body(b"{}"), tls=server_context(ended)) as server:
+        client = make_client(LOOPBACK, lookup=loopback, tls=trusting(ended))
+        with pytest.raises(ConnectionFailed, match="expired"):
+            await client.send(HttpRequest("GET", f"https://{NAME}:{server.port}/"))
         assert server.heads == []
 
 

@@ -117,6 +117,23 @@ async def dripping(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Non
         await asyncio.sleep(0.01)
 
 
+async def dripping_head(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Begin an answer whose head never ends, one byte at a time."""
+    writer.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+    while True:
+        writer.write(b"x")
+        await writer.drain()
+        await asyncio.sleep(0.01)
+
+
+async def hinting(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Say again and again that an answer will come."""
+    while True:
+        writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.01)
+
+
 async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
     """Never answer."""
     await reader.read()
