@@ -77,6 +77,15 @@ class Settings(BaseSettings):
     delivery_deadline_seconds: float = Field(
         15.0, ge=1, le=60, description="Total time of one delivery, body included."
     )
+    restore_guard_minutes: int = Field(
+        60,
+        ge=0,
+        le=100_000,
+        description=(
+            "PostgreSQL: deliveries are held at a start after so many minutes without any worker, as the database may "
+            "be a restored one. 0: never for that reason."
+        ),
+    )
     drain_seconds: float = Field(
         10.0, ge=0, le=120, description="Time that work in flight gets when the process is told to end."
     )

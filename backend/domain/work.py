@@ -14,6 +14,14 @@ from backend.domain.payload import CompanyCard, Sender
 
 
 @dataclass(frozen=True, slots=True)
+class Scope:
+    """Which integrations the poll lane looks at."""
+
+    template_slug: str
+    platforms: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AgentCard:
     """An agent with its company and its figures."""
 
@@ -55,7 +63,18 @@ class PollWork:
     refusals: int
     first_refused_at: datetime | None
     is_paused: bool
+    has_trouble: bool  # its row tells of something that a success clears
+    has_waiting: bool  # some carts wait to be read again
+    walk_pages: int
+    claims: int  # this one included; above one, an earlier claim was never settled
+    budget: dict[str, Any] | None
+    notices: list[str] | None
     token: str
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it failed last time."""
+        return self.failures > 0
 
     @property
     def platform_shown(self) -> str:
@@ -75,16 +94,38 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class SweepWork:
+    """Claimed carts of one company and integration."""
+
+    company_id: str
+    integration_id: str
+    cart_ids: tuple[str, ...]
+    token: str
+
+    is_suspect = False
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationTurn:
+    """A destination that this worker alone works off for a while. `failures` are those in a row so far."""
+
+    company_id: str
+    destination_id: str
+    url: str
+    secrets_sealed: bytes
+    secrets_version: int
+    failures: int
+    is_suspect: bool
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeliveryWork:
     """One claimed delivery with what is needed to send it."""
 
     company_id: str
     id: str
     destination_id: str
-    url: str
-    secrets_sealed: bytes
-    secrets_version: int
-    destination_failures: int
     webhook_id: str
     type: str
     body: bytes

@@ -7,7 +7,6 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -19,22 +18,24 @@ from backend.db import Database, Transaction
 from backend.domain import backoff
 from backend.domain.outcomes import CUT_OFF, Outcome, judge_fault, judge_status
 from backend.domain.signing import sign
-from backend.domain.work import DeliveryWork, Tally
+from backend.domain.work import DeliveryWork, DestinationTurn, Tally
 from backend.errors import LeaseLost, OutboundError
 from backend.outbound import HttpRequest, HttpResponse, Outbound, retry_after
 from backend.services.keyring import Keyring
+from backend.services.lanes import DELIVERIES
 from backend.services.leases import LeaseKeeper
 from backend.services.superseding import Superseding
 from backend.store.cycles import add_counts
 from backend.store.outcomes import Health, OutcomeStore, Settled
-from backend.store.work import WorkStore
+from backend.store.work import DeliveryQueue, Room
 
 log = structlog.get_logger()
 
 ANSWER_LIMIT = 16 * 1024
 OURS_DELAY = timedelta(seconds=30)
-BATCH_TIME = timedelta(seconds=8)  # what is not begun by then goes back, well before the lease's cap
-SMALLEST, LARGEST = 4, 128  # deliveries of one destination that are gated, sent and settled together
+TURN = timedelta(seconds=5)  # then others come first; with an attempt's deadline still well before the lease's cap
+SMALLEST, LARGEST = 4, 64  # deliveries of one destination that are taken, sent and settled together
+SLICE_PER_SLOT = 4  # a slice has no more than this for each request that may be in the air
 QUICK = 1.0  # seconds; a slice done faster lets the next one grow
 
 Pause = Callable[[str], Awaitable[None]]
@@ -69,13 +70,15 @@ class _Attempt:
 
 @dataclass(slots=True)
 class _Course:
-    """How one destination's batch goes: nothing is begun after `until`, or once the destination is to be left alone.
+    """How one destination's turn goes: nothing is begun after `until`, or once the destination is to be left alone.
 
-    `failures` are those in a row, counted on from earlier batches; `begun` has the ids of what may have been sent.
+    `failures` are those in a row, counted on from earlier turns; `taken` has the ids of what was taken to be sent,
+    `begun` of what may have been sent.
     """
 
     until: datetime
     failures: int
+    taken: set[str] = field(default_factory=set)
     begun: set[str] = field(default_factory=set)
     is_over: bool = False
 
@@ -89,86 +92,90 @@ class _Course:
 
 
 class DeliveryLane:
-    """Delivers what is due; each destination's deliveries are worked off apart from the others'."""
+    """Delivers what is due, destination by destination; one worker at a time works a destination off.
 
-    def __init__(self, tools: Deliverer) -> None:
+    `due_by`: for a one-off run, which attempts each delivery due then at most once. `tallies` are kept for it.
+    """
+
+    name = DELIVERIES
+
+    def __init__(self, tools: Deliverer, due_by: datetime | None = None) -> None:
         self._tools = tools
+        self._due_by = due_by
+        self.places = tools.settings.delivery_concurrency
+        self.tallies: list[Tally] = []
 
-    async def drain(self, *, once: bool = False) -> dict[str, Tally]:
-        """Deliver until nothing is due; return tallies by company. `once`: each due delivery at most one time."""
-        tallies: dict[str, Tally] = {}
-        # An attempt that fails is due again later than now: by the time the run began, each is due at most once.
-        due_by = self._tools.clock.now() if once else None
-        while True:
-            claimed = await self._claim(due_by)
-            if not claimed:
-                return tallies
-            groups: dict[str, list[DeliveryWork]] = defaultdict(list)
-            for work in claimed:
-                groups[work.destination_id].append(work)
-            working = [asyncio.create_task(self._work_off(group)) for group in groups.values()]
-            await asyncio.gather(*working, return_exceptions=True)  # each settles what it sent, whatever befalls others
-            for task in working:
-                company_id, tally = task.result()
-                tallies.setdefault(company_id, Tally()).merge(tally)
-
-    async def _claim(self, due_by: datetime | None) -> list[DeliveryWork]:
-        if self._tools.leases.is_winding_down:
-            return []
-        settings = self._tools.settings
+    async def claim(self, room: Room) -> list[DestinationTurn]:
+        """Take destinations that are owed something."""
         async with self._tools.database.work() as tx:
-            claimed = await WorkStore(tx).claim_deliveries(
-                self._tools.leases.terms(), settings.delivery_batch, settings.delivery_batch, due_by=due_by
-            )
-        if claimed:
+            return await DeliveryQueue(tx).claim(self._tools.leases.terms(), room, self._due_by)
+
+    async def work(self, piece: DestinationTurn) -> bool:
+        """Deliver what one destination is owed, for a while; give back what was not begun."""
+        course, tally, later = _Course(self._tools.clock.now() + TURN, piece.failures), Tally(), None
+        try:
+            return await self._deliver(piece, course, tally)
+        except Exception:  # our bug: what was begun waits for its lease to run out, the rest for a while
+            later = self._tools.clock.now() + OURS_DELAY
+            raise
+        finally:
+            if self._due_by is not None:
+                self.tallies.append(tally)
+            async with self._tools.database.transaction(piece.company_id) as tx:
+                await OutcomeStore(tx, piece.company_id).end_turn(piece, sorted(course.taken - course.begun), later)
+
+    async def _deliver(self, turn: DestinationTurn, course: _Course, tally: Tally) -> bool:
+        """Deliver in growing slices while there is time and the destination bears it; return whether more is due.
+
+        A destination that failed, or was never tried, gets one request first, and more with every slice that went
+        well.
+        """
+        most = min(SLICE_PER_SLOT * self._tools.settings.destination_in_flight, LARGEST)
+        size, secrets = 1 if turn.is_suspect else min(SMALLEST, most), None
+        while not self._must_stop(course):
+            began = time.perf_counter()
+            part, denied, secrets = await self._take(turn, course, size, secrets)
+            if not part:
+                return False
             await self._tools.checkpoint("delivery_claimed")
-        return claimed
+            for work in part:
+                if work.id in denied:
+                    await self._tools.superseding.supersede(work)
+            allowed = [work for work in part if work.id not in denied]
+            tally.merge(await self._slice(turn, allowed, secrets, course))
+            size = min(size * 2, most) if time.perf_counter() - began < QUICK else min(SMALLEST, size)
+        return not course.is_over
 
-    async def _work_off(self, group: list[DeliveryWork]) -> tuple[str, Tally]:
-        """Deliver one destination's claimed deliveries; give back what was not begun."""
-        first, tally, later = group[0], Tally(), None
-        course = _Course(self._tools.clock.now() + BATCH_TIME, first.destination_failures)
-        # A lost lease is logged as `lease.ended`; whoever holds it now sends again, under the same message ids.
-        with suppress(LeaseLost), self._tools.leases.holding("delivery", first.token):
-            try:
-                await self._deliver(group, course, tally)
-            except Exception:  # our bug: other destinations go on; what was begun waits for its lease to run out
-                log.exception("delivery.failed", company_id=first.company_id, destination_id=first.destination_id)
-                later = self._tools.clock.now() + OURS_DELAY
-            finally:
-                await self._release([work for work in group if work.id not in course.begun], later)
-        return first.company_id, tally
-
-    async def _deliver(self, group: list[DeliveryWork], course: _Course, tally: Tally) -> None:
-        """Deliver in slices while there is time and the destination bears it."""
-        secrets, rest, size = await self._secrets(group[0]), group, SMALLEST
-        while rest and not self._must_stop(course):
-            part, rest, began = rest[:size], rest[size:], time.perf_counter()
-            tally.merge(await self._slice(part, secrets, course))
-            size = min(size * 2, LARGEST) if time.perf_counter() - began < QUICK else SMALLEST
+    async def _take(
+        self, turn: DestinationTurn, course: _Course, size: int, secrets: list[str] | None
+    ) -> tuple[list[DeliveryWork], set[str], list[str]]:
+        """Take a slice and ask the gate once more, from rows loaded in the same transaction."""
+        lease = self._tools.leases.terms()
+        async with self._tools.database.transaction(turn.company_id) as tx:
+            store = OutcomeStore(tx, turn.company_id)
+            if not await store.hold(turn, lease.now):
+                raise LeaseLost("another worker took the destination over")
+            part = await store.take(turn, lease, size, self._due_by or lease.now)
+            denied = await self._tools.superseding.denied(tx, part) if part else set()
+            secrets = secrets or await self._secrets(tx, turn)
+        course.taken.update(work.id for work in part if work.id not in denied)
+        return part, denied, secrets
 
     def _must_stop(self, course: _Course) -> bool:
         return course.is_over or self._tools.clock.now() >= course.until or self._tools.leases.is_winding_down
 
-    async def _release(self, rest: list[DeliveryWork], later: datetime | None) -> None:
-        if rest:
-            async with self._tools.database.transaction(rest[0].company_id) as tx:
-                await OutcomeStore(tx, rest[0].company_id).release([work.id for work in rest], rest[0].token, later)
-
-    async def _secrets(self, work: DeliveryWork) -> list[str]:
-        place = (work.company_id, "destinations", "secrets_sealed", work.destination_id)
-        async with self._tools.database.reading(work.company_id) as tx:
-            secrets: list[str] = await self._tools.keyring.open_json(
-                tx, place, work.secrets_sealed, work.secrets_version
-            )
+    async def _secrets(self, tx: Transaction, turn: DestinationTurn) -> list[str]:
+        place = (turn.company_id, "destinations", "secrets_sealed", turn.destination_id)
+        secrets: list[str] = await self._tools.keyring.open_json(tx, place, turn.secrets_sealed, turn.secrets_version)
         return secrets
 
-    async def _slice(self, part: list[DeliveryWork], secrets: list[str], course: _Course) -> Tally:
-        """Gate, send and settle a few deliveries of one destination; what was sent is settled even when cut off."""
-        allowed = await self._tools.superseding.still_allowed(part)
+    async def _slice(
+        self, turn: DestinationTurn, part: list[DeliveryWork], secrets: list[str], course: _Course
+    ) -> Tally:
+        """Send and settle a few deliveries of one destination; what was sent is settled even when cut off."""
         slots, tally = asyncio.Semaphore(self._tools.settings.destination_in_flight), Tally()
         failures_before = course.failures
-        sending = [asyncio.create_task(self._attempt(work, secrets, slots, course)) for work in allowed]
+        sending = [asyncio.create_task(self._attempt(turn, work, secrets, (slots, course))) for work in part]
         try:
             await asyncio.gather(*sending, return_exceptions=True)
         finally:
@@ -181,17 +188,23 @@ class DeliveryLane:
         return tally
 
     async def _attempt(
-        self, work: DeliveryWork, secrets: list[str], slots: asyncio.Semaphore, course: _Course
+        self,
+        turn: DestinationTurn,
+        work: DeliveryWork,
+        secrets: list[str],
+        within: tuple[asyncio.Semaphore, _Course],
     ) -> _Attempt | None:
         """Send one delivery; None when the course was over before its turn came."""
+        slots, course = within
         if work.attempts > backoff.MOST_ATTEMPTS:
+            course.begun.add(work.id)
             return _Attempt(work, CUT_OFF, self._tools.clock.now(), timedelta(0), None, "no attempt came to its end")
         async with slots:
             if self._must_stop(course):
                 return None
             course.begun.add(work.id)
             started_at, began = self._tools.clock.now(), time.perf_counter()
-            request = signed_request(work, secrets, int(started_at.timestamp()), self._tools.settings)
+            request = signed_request(turn.url, work, secrets, int(started_at.timestamp()), self._tools.settings)
             answer: HttpResponse | None = None
             error: str | None = None
             try:
@@ -233,7 +246,7 @@ class DeliveryLane:
                 await add_counts(tx, company_id, (cycle_id, self._tools.worker_id), counted)
 
 
-def signed_request(work: DeliveryWork, secrets: list[str], timestamp: int, settings: Settings) -> HttpRequest:
+def signed_request(url: str, work: DeliveryWork, secrets: list[str], timestamp: int, settings: Settings) -> HttpRequest:
     """Return the request of one attempt: the stored bytes, a new timestamp, a signature with every live secret."""
     headers = {
         "webhook-id": work.webhook_id,
@@ -243,7 +256,7 @@ def signed_request(work: DeliveryWork, secrets: list[str], timestamp: int, setti
     }
     return HttpRequest(
         method="POST",
-        url=work.url,
+        url=url,
         headers=headers,
         body=work.body,
         allow_http=settings.env != "production",

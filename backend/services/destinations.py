@@ -24,7 +24,7 @@ from backend.services.drafts import Changes, Draft
 from backend.services.keyring import Keyring
 from backend.services.pages import Page, known_status, slice_of
 from backend.store.destinations import DestinationRow, DestinationStore
-from backend.store.work_defaults import agents_without_destination
+from backend.store.work.defaults import agents_without_destination
 
 MOST_SECRETS = 10  # live at once: every message carries one signature for each
 HINT = 4  # characters of a secret that are shown

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from backend.clock import Clock
 from backend.config import Settings
@@ -13,15 +14,16 @@ from backend.db import Database
 from backend.domain.ids import new_id
 from backend.outbound import Outbound, OutboundPolicy
 from backend.services.abandoned_carts import AbandonedCartAgentService
-from backend.services.abandonment import AbandonmentSweep
 from backend.services.cart_intake import CartIntake
 from backend.services.deliveries import Deliverer, DeliveryLane
 from backend.services.keyring import Keyring
 from backend.services.leases import LeaseKeeper
-from backend.services.poller import AgentIntegrationPoller, Lanes
+from backend.services.poll_lane import PollTools
+from backend.services.poller import REREADS, AgentIntegrationPoller, Lanes, finish_cycle
 from backend.services.polling import StorePolls
 from backend.services.status import PollingStatus
 from backend.services.superseding import Superseding
+from backend.services.sweep_lane import SweepLane
 
 Checkpoint = Callable[[str], Awaitable[None]]
 
@@ -104,11 +106,14 @@ def build_engine(base: Base, make_defaults: Callable[[], Awaitable[None]]) -> En
         worker_id=base.leases.worker_id,
         checkpoint=base.checkpoint,
     )
+    polls = StorePolls(base.database, base.clock, base.keyring, base.http, intake)
     lanes = Lanes(
+        polls=PollTools(
+            base.settings, base.database, base.leases, polls, partial(finish_cycle, base.database, base.clock)
+        ),
+        sweep=lambda: SweepLane(base.database, base.clock, base.leases, carts, REREADS),
+        deliveries=lambda due_by: DeliveryLane(deliverer, due_by),
         leases=base.leases,
-        polls=StorePolls(base.database, base.clock, base.keyring, base.http, intake),
-        sweep=AbandonmentSweep(base.database, base.clock, base.leases, carts, base.leases.worker_id),
-        deliveries=DeliveryLane(deliverer),
     )
     poller = AgentIntegrationPoller(base.settings, base.database, base.clock, lanes, status, make_defaults)
     return Engine(poller, status, carts, lanes)

@@ -13,7 +13,7 @@ from backend.db import Database, Transaction
 from backend.domain.ids import new_id
 from backend.errors import SetupProblem
 from backend.store.customers import KeyStore, SubjectKeyRow
-from backend.store.work import WorkStore
+from backend.store.work.keys import has_other_keys
 
 OTHER_KEY = (
     "the master key is not the one that this database was sealed with: "
@@ -24,7 +24,7 @@ OTHER_KEY = (
 async def check_master_key(database: Database, keyring: Keyring) -> None:
     """Refuse a key that opens nothing here, before anything is sealed with it. Raises `SetupProblem`."""
     async with database.overview() as tx:
-        if await WorkStore(tx).has_other_keys(keyring.fingerprint):
+        if await has_other_keys(tx, keyring.fingerprint):
             raise SetupProblem(OTHER_KEY)
 
 
@@ -66,8 +66,16 @@ class Keyring:
         self, connection: Transaction, place: tuple[str, str, str, str], sealed: bytes, version: int
     ) -> Any:
         """Open what `seal_json` made. Raises `SealBroken`, or `SetupProblem` with another master key."""
-        key = await self._data_key(connection, place[0], version)
-        return orjson.loads(unseal(key, sealed, "/".join((*place, f"v{version}"))))
+        await self._data_key(connection, place[0], version)
+        return self.open_now(place, sealed, version)
+
+    def has_key(self, company_id: str, version: int) -> bool:
+        """Whether this data key is in memory, so that `open_now` needs no database."""
+        return (company_id, version) in self._data_keys
+
+    def open_now(self, place: tuple[str, str, str, str], sealed: bytes, version: int) -> Any:
+        """Open what `seal_json` made with a key that is in memory. Raises `SealBroken`."""
+        return orjson.loads(unseal(self._data_keys[(place[0], version)], sealed, "/".join((*place, f"v{version}"))))
 
     async def _data_key(self, connection: Transaction, company_id: str, version: int) -> bytes:
         if (company_id, version) not in self._data_keys:

@@ -13,12 +13,12 @@ import structlog
 from backend.clock import Clock
 from backend.db import Database
 from backend.errors import LeaseLost
-from backend.store.work import Lease, WorkStore
+from backend.store.work import Lease, renew
 
 log = structlog.get_logger()
 
 # No piece of work may hold on for longer than this, however alive its worker is.
-CAPS = {"poll": timedelta(minutes=5), "sweep": timedelta(minutes=1), "delivery": timedelta(seconds=30)}
+CAPS = {"polls": timedelta(minutes=5), "sweep": timedelta(minutes=1), "deliveries": timedelta(seconds=30)}
 RENEW_AT = 0.3  # of the lease
 
 
@@ -90,8 +90,7 @@ class LeaseKeeper:
         if not lanes:
             return
         async with self._database.work() as tx:
-            store = WorkStore(tx)
-            alive = {lane: await store.renew(lane, tokens, lease.until) for lane, tokens in lanes.items()}
+            alive = {lane: await renew(tx, lane, tokens, lease.until) for lane, tokens in lanes.items()}
         for lane, tokens in lanes.items():
             for token in set(tokens) - alive[lane]:
                 if token in self._held:

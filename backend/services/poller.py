@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,17 +14,19 @@ from backend.clock import Clock
 from backend.config import Settings
 from backend.db import Database
 from backend.domain.ids import new_id
-from backend.domain.work import PollWork, Tally
-from backend.errors import BadInput, LeaseLost
+from backend.domain.work import Scope, Tally
+from backend.errors import BadInput
 from backend.platforms.registry import PLATFORMS
-from backend.services.abandonment import AbandonmentSweep
 from backend.services.deliveries import DeliveryLane
+from backend.services.lanes import DELIVERIES, POLLS, SWEEP, Lane, LaneRunner
 from backend.services.leases import LeaseKeeper
-from backend.services.polling import CycleRef, PollReport, StorePolls
+from backend.services.poll_lane import OneOffPolls, PollLane, PollTools
+from backend.services.polling import CycleRef, PollReport
 from backend.services.reports import CycleFacts, OneOff, cycle_report, iso
 from backend.services.status import PollingStatus
+from backend.services.sweep_lane import SweepLane
 from backend.store.cycles import CycleStore, InstallationStore
-from backend.store.work import Scope, WorkStore
+from backend.store.work import PollQueue
 
 log = structlog.get_logger()
 
@@ -50,12 +52,20 @@ class Rhythm:
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
-    """The three lanes of work that a cycle goes through, and the leases they work under."""
+    """What the lanes are made of; one-off runs make lanes of their own with it."""
 
+    polls: PollTools
+    sweep: Callable[[], SweepLane]
+    deliveries: Callable[[datetime | None], DeliveryLane]
     leases: LeaseKeeper
-    polls: StorePolls
-    sweep: AbandonmentSweep
-    deliveries: DeliveryLane
+
+
+async def finish_cycle(database: Database, clock: Clock, cycle_id: str) -> datetime:
+    """Note that this process is done with a cycle; return when that was."""
+    now = clock.now()
+    async with database.work() as tx:
+        await CycleStore(tx).finish(cycle_id, now)
+    return now
 
 
 class AgentIntegrationPoller:
@@ -77,10 +87,13 @@ class AgentIntegrationPoller:
         self._leases = lanes.leases
         self._status = status
         self._make_defaults = make_defaults
-        self._beat_id: str | None = None
-        self._beating = asyncio.Lock()
-        self._beating = asyncio.Lock()
+        self._joining = asyncio.Lock()
         self.scope = Scope(settings.target_template_slug, settings.platforms)
+        self._polls = PollLane(lanes.polls, self.scope)
+        self._sweep = lanes.sweep()
+        self._runners: dict[str, LaneRunner[Any]] = {
+            lane.name: LaneRunner(lane, lanes.leases) for lane in (self._polls, self._sweep, lanes.deliveries(None))
+        }
 
     # -- the wanted state ----------------------------------------------------------------------------------------
 
@@ -125,21 +138,48 @@ class AgentIntegrationPoller:
 
     # -- cycles --------------------------------------------------------------------------------------------------
 
+    async def ring(self, lane: str, seconds: float | None = None) -> bool:
+        """Look at a lane now and work until nothing is due, claiming for so many seconds at most.
+
+        Return whether more may be due. Nothing is done while polling is not wanted; while another ring of this process
+        works on the lane, it only makes that one look again.
+        """
+        rhythm = await self.rhythm()
+        if not rhythm.is_wanted:
+            return False
+        await self._join_beat(rhythm)
+        return await self._runners[lane].drain(seconds)
+
     async def run_beat(self, rhythm: Rhythm) -> None:
         """Take part in the present beat: poll what is due until nothing is left for this worker.
 
-        A cycle never overlaps itself: while this process is in one, a beat passes, and the next finds what is due.
+        No store is polled twice in it; the beat before may still be under way with a slow store.
         """
-        if self._beating.locked():
-            return
-        async with self._beating:
-            number, beat_at = rhythm.beat(self._clock.now())
-            cycle_id = f"beat_{rhythm.since:%Y%m%dT%H%M%S.%f}_{rhythm.interval}_{number}"
-            await self._begin(cycle_id, "beat", rhythm.interval, beat_at)
-            self._beat_id = cycle_id
-            cycle = CycleRef(cycle_id, self._leases.worker_id, timedelta(seconds=rhythm.interval), beat_at)
-            await self._poll_all(cycle, due_by=beat_at)
-            await self._finish(cycle_id)
+        cycle = await self._join_beat(rhythm)
+        await self._runners[POLLS].drain()
+        await finish_cycle(self._database, self._clock, cycle.id)
+
+    async def sweep(self) -> None:
+        """Ring the sweep lane; what it does counts for the latest beat this process took part in."""
+        await self._runners[SWEEP].drain()
+
+    async def deliver(self) -> None:
+        """Ring the delivery lane."""
+        await self._runners[DELIVERIES].drain()
+
+    async def _join_beat(self, rhythm: Rhythm) -> CycleRef:
+        """Make the present beat this process's cycle, storing it if no other process did."""
+        number, beat_at = rhythm.beat(self._clock.now())
+        cycle_id = f"beat_{rhythm.since:%Y%m%dT%H%M%S.%f}_{rhythm.interval}_{number}"
+        async with self._joining:
+            if self._polls.cycle is None or self._polls.cycle.id != cycle_id:
+                await self._begin(cycle_id, "beat", rhythm.interval, beat_at)
+                self._polls.cycle = self._cycle(cycle_id, rhythm.interval, beat_at)
+                self._sweep.cycle_id = cycle_id
+            return self._polls.cycle
+
+    def _cycle(self, cycle_id: str, interval: int, beat_at: datetime) -> CycleRef:
+        return CycleRef(cycle_id, self._leases.worker_id, timedelta(seconds=interval), beat_at)
 
     async def run_once(self, kind: str = "test_once") -> dict[str, Any]:
         """Run one whole cycle now: poll every store that may be, sweep, attempt what is due; return its report.
@@ -149,39 +189,25 @@ class AgentIntegrationPoller:
         interval = (await self.rhythm()).interval
         started_at, cycle_id = self._clock.now(), f"{kind}_{new_id()}"
         await self._begin(cycle_id, kind, interval, started_at)
-        cycle = CycleRef(cycle_id, self._leases.worker_id, timedelta(seconds=interval), started_at, keeps_schedule=True)
-        polls = await self._poll_all(cycle, due_by=None)
-        await self._lanes.sweep.drain(cycle_id, REREADS)
-        delivered = await self._lanes.deliveries.drain(once=True)
-        finished_at = await self._finish(cycle_id)
+        cycle = replace(self._cycle(cycle_id, interval, started_at), keeps_schedule=True)
+        polls, sweep = OneOffPolls(self._lanes.polls, self.scope, cycle), self._lanes.sweep()
+        sweep.cycle_id = cycle_id
+        await self._drain(polls)
+        await self._drain(sweep)
+        # An attempt that fails is due again later than now: each delivery is attempted at most once.
+        deliveries = self._lanes.deliveries(self._clock.now())
+        await self._drain(deliveries)
+        finished_at = await finish_cycle(self._database, self._clock, cycle_id)
         async with self._database.overview() as tx:
             counted = [tally for _cycle, _company, tally in await CycleStore(tx).counts([cycle_id])]
-        extra = await self._unpolled(polls, kind)
+        extra = await self._unpolled(list(polls.reports.values()), kind)
         facts = CycleFacts(cycle_id, kind, started_at, finished_at)
-        report = cycle_report(facts, [*counted, *_older(delivered, counted)], extra)
+        report = cycle_report(facts, [*counted, *_older(deliveries.tallies, counted)], extra)
         log.info("cycle.finished", **{name: value for name, value in report.items() if not isinstance(value, list)})
         return report
 
-    async def sweep(self) -> None:
-        """Ring the sweep lane; what it does counts for the latest beat this process took part in."""
-        await self._lanes.sweep.drain(self._beat_id, REREADS)
-
-    async def deliver(self) -> None:
-        """Ring the delivery lane."""
-        await self._lanes.deliveries.drain()
-
-    async def ring(self, lane: str, seconds: float | None = None) -> bool:
-        """Look at a lane now and work for at most `seconds`; return whether more may be due."""
-        rhythm = await self.rhythm()
-        if not rhythm.is_wanted:
-            return False
-        if lane == "polls":
-            await self.run_beat(rhythm)
-        elif lane == "sweep":
-            await self.sweep()
-        else:
-            await self.deliver()
-        return False
+    async def _drain(self, lane: Lane[Any]) -> None:
+        await LaneRunner(lane, self._leases).drain()
 
     async def _begin(self, cycle_id: str, kind: str, interval: int, started_at: datetime) -> None:
         """Store the cycle; whoever is first counts the agents and makes missing default destinations."""
@@ -189,7 +215,7 @@ class AgentIntegrationPoller:
             store = CycleStore(tx)
             if not await store.begin(cycle_id, kind, interval, started_at):
                 return
-            found = await WorkStore(tx).agents_found(self.scope)
+            found = await PollQueue(tx).agents_found(self.scope)
             tallies = {company: Tally() for company in found}
             for company, agents in found.items():
                 tallies[company].counts["agents_found"] = agents
@@ -197,51 +223,12 @@ class AgentIntegrationPoller:
             await store.prune(self._clock.now() - KEEP_CYCLES)
         await self._make_defaults()
 
-    async def _finish(self, cycle_id: str) -> datetime:
-        now = self._clock.now()
-        async with self._database.work() as tx:
-            await CycleStore(tx).finish(cycle_id, now)
-        return now
-
-    async def _poll_all(self, cycle: CycleRef, due_by: datetime | None) -> list[PollReport]:
-        """Poll due stores, so many at a time, claiming more as they finish, until nothing is due."""
-        reports: list[PollReport] = []
-        running: set[asyncio.Task[PollReport]] = set()
-        after = ""
-        try:
-            while True:
-                free = self._settings.poll_concurrency - len(running)
-                for work in await self._claim(free, due_by, after):
-                    after = max(after, work.integration_id)
-                    running.add(asyncio.create_task(self._poll_one(work, cycle)))
-                if not running:
-                    return reports
-                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                reports.extend(task.result() for task in done)
-        finally:
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
-
-    async def _claim(self, most: int, due_by: datetime | None, after: str) -> list[PollWork]:
-        if most <= 0 or self._leases.is_winding_down:
-            return []
-        async with self._database.work() as tx:
-            return await WorkStore(tx).claim_polls(self.scope, self._leases.terms(), most, due_by=due_by, after=after)
-
-    async def _poll_one(self, work: PollWork, cycle: CycleRef) -> PollReport:
-        try:
-            with self._leases.holding("poll", work.token):
-                return await self._lanes.polls.poll(work, cycle)
-        except LeaseLost as error:
-            return PollReport(work, outcome="lease_lost", error_code=error.code, error=str(error))
-
     async def _unpolled(self, polls: Sequence[PollReport], kind: str) -> OneOff:
         """Say which stores were not polled and why; for --once, rejected credentials are a failure."""
         now = self._clock.now()
         mine = {report.work.integration_id for report in polls}
         async with self._database.overview() as tx:
-            store = WorkStore(tx)
+            store = PollQueue(tx)
             held = [row for row in await store.held(self.scope, now) if row.id not in mine]
             waiting = [row for row in await store.waiting(self.scope, now) if row.id not in mine]
         rejected = any(row.pause_reason == "credentials_rejected" for row in waiting)
@@ -261,10 +248,10 @@ class AgentIntegrationPoller:
         )
 
 
-def _older(delivered: dict[str, Tally], counted: Sequence[Tally]) -> list[Tally]:
+def _older(delivered: Sequence[Tally], counted: Sequence[Tally]) -> list[Tally]:
     """Return what this run delivered of earlier cycles' making, which the cycle's own counts do not hold."""
     total, own = Tally(), Tally()
-    for tally in delivered.values():
+    for tally in delivered:
         total.merge(tally)
     for tally in counted:
         own.merge(tally)

@@ -18,20 +18,21 @@ from backend.domain.carts import CartPage
 from backend.domain.cursor import Cursor
 from backend.domain.limits import fitted
 from backend.domain.work import PollWork, Tally
-from backend.errors import FixCredentials, LeaseLost, OurFault, TryLater
+from backend.errors import FixCredentials, LeaseLost, OurFault, TryLater, Unavailable
 from backend.outbound import Outbound
 from backend.platforms.base import Connection, Platform
 from backend.platforms.registry import PLATFORMS
 from backend.services.cart_intake import CartIntake, Intake
+from backend.services.empty_polls import EmptyPolls
 from backend.services.keyring import Keyring
 from backend.store.carts import CartStore
 from backend.store.cycles import add_counts
-from backend.store.polls import PollStore
+from backend.store.polls import PollStore, cursor_values
+from backend.store.work.settling import EmptyPoll
 
 log = structlog.get_logger()
 
 REREAD_AT_ONCE, MOST_REREADS = 100, 1000
-WALK_TIME = timedelta(minutes=4)  # less than the lease's cap; the rest goes on at the next beat
 ALL_BAD_FROM = 3  # records; a smaller page that is bad all through is quarantined and passed
 
 
@@ -72,9 +73,21 @@ class PollReport:
     uncounted: Tally = field(default_factory=Tally)  # not in the cycle's counts yet
     waits_for_read: bool = False
     is_drained: bool = False
+    empty_pages: int = 0
+    cursor: Cursor | None = None  # of a last page that had nothing in it: saved when the poll is settled
     budget: dict[str, float] | None = None
     notices: set[str] = field(default_factory=set)
     seconds: dict[str, float] = field(default_factory=lambda: {"fetch": 0.0, "save": 0.0, "total": 0.0})
+
+    @classmethod
+    def cut_off(cls, work: PollWork) -> PollReport:
+        """Return the report of a poll that did not come to its end here."""
+        return cls(work, outcome="lease_lost", error_code="lease_lost", error="another worker took this store over")
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the walk has more pages, so that the store may be claimed again at once."""
+        return self.outcome == "ok" and not self.is_drained
 
 
 class StorePolls:
@@ -86,17 +99,18 @@ class StorePolls:
         self._keyring = keyring
         self._http = http
         self._intake = intake
+        self._empty = EmptyPolls(database)
 
-    async def poll(self, work: PollWork, cycle: CycleRef) -> PollReport:
-        """Poll a claimed store and settle what it came to. Never raises for what a store does."""
+    async def poll(self, work: PollWork, cycle: CycleRef, turn: timedelta) -> PollReport:
+        """Poll a claimed store, for a turn, and settle what it came to. Never raises for what a store does."""
         report, began = PollReport(work), time.perf_counter()
         try:
-            await self._walk(work, cycle, report)
+            await self._walk(work, cycle, report, turn)
         except (TryLater, OurFault) as error:
             _blame(report, "later" if isinstance(error, TryLater) else "ours", error)
         except FixCredentials as error:
             _blame(report, "fix_credentials", error)
-        except LeaseLost as error:
+        except (LeaseLost, Unavailable) as error:
             _blame(report, "lease_lost", error)
             return self._logged(report, cycle)
         except Exception as error:  # our bug: nothing is settled, the lease runs out, others go on
@@ -106,18 +120,18 @@ class StorePolls:
         report.seconds["total"] = time.perf_counter() - began
         try:
             await self._settle(work, cycle, report)
-        except LeaseLost as error:
+        except (LeaseLost, Unavailable) as error:
             _blame(report, "lease_lost", error)
         return self._logged(report, cycle)
 
-    async def _walk(self, work: PollWork, cycle: CycleRef, report: PollReport) -> None:
+    async def _walk(self, work: PollWork, cycle: CycleRef, report: PollReport, turn: timedelta) -> None:
         adapter = await self._adapter(work)
-        if adapter.capabilities.rereads:
+        if work.has_waiting and adapter.capabilities.rereads:
             await self._reread(adapter, work, cycle, report)
         cursor = cursors.begin(
             work.cursor, now=self._clock.now(), overlap=adapter.capabilities.overlap, lookback=work.initial_lookback
         )
-        deadline = self._clock.now() + WALK_TIME
+        deadline = self._clock.now() + turn
         while not report.is_drained and self._clock.now() < deadline:
             if cursor.window_from is None:
                 raise RuntimeError("a walk needs a window")
@@ -127,14 +141,21 @@ class StorePolls:
             cursor = cursors.advance(
                 cursor, next_page_token=page.next_page_token, server_time=page.server_time, now=began_at
             )
-            await self._save(page, _moved(cursor, page), (work, cycle, report), began_at)
-            _refuse_bad_page(page)
+            if _is_empty(page):
+                _note(report, page, cursor)
+            else:
+                await self._save(page, _moved(cursor, page), (work, cycle, report), began_at)
+                _refuse_bad_page(page)
             report.is_drained = page.next_page_token is None
 
     async def _adapter(self, work: PollWork) -> Platform:
         place = (work.company_id, "integrations", "credentials_sealed", work.integration_id)
-        async with self._database.reading(work.company_id) as tx:
-            credentials = await self._keyring.open_json(tx, place, work.credentials_sealed, work.credentials_version)
+        sealed, version = work.credentials_sealed, work.credentials_version
+        if self._keyring.has_key(work.company_id, version):
+            credentials = self._keyring.open_now(place, sealed, version)
+        else:
+            async with self._database.reading(work.company_id) as tx:
+                credentials = await self._keyring.open_json(tx, place, sealed, version)
         connection = Connection(work.company_id, work.integration_id, work.settings, credentials)
         return PLATFORMS[work.platform](connection, self._http, self._clock.now)
 
@@ -183,16 +204,32 @@ class StorePolls:
         report.notices.update(page.notices)
 
     async def _settle(self, work: PollWork, cycle: CycleRef, report: PollReport) -> None:
-        """Give the lease back with the next due time, the run's row and the cycle's counts, in one commit."""
+        """Give the lease back with the next due time and the cycle's counts; alone, or together with other empty polls.
+
+        Raises `LeaseLost` with nothing changed.
+        """
         now = self._clock.now()
+        if report.outcome == "ok" and report.cursor is not None and not (work.has_trouble or report.tally.counts):
+            done = _empty_poll(work, cycle, report, now)
+            report.tally.counts.update(polls_succeeded=1, pages=done.pages)
+            if not await self._empty.settle(done):
+                raise LeaseLost(f"the lease on integration {work.integration_id} ran out")
+            return
+        await self._settle_alone(work, cycle, report, now)
+
+    async def _settle_alone(self, work: PollWork, cycle: CycleRef, report: PollReport, now: datetime) -> None:
+        """Settle a poll with its run's row, in one commit."""
         outcome = "polls_succeeded" if report.outcome == "ok" else "polls_failed"
         for tally in (report.tally, report.uncounted):
             tally.counts[outcome] += 1
+            tally.counts["pages"] += report.empty_pages
             tally.platforms.add(work.platform_shown)
             for stage in ("fetch", "save"):
                 tally.counts[f"{stage}_ms"] += round(report.seconds[stage] * 1000)
             tally.counts["poll_ms"] += round(report.seconds["total"] * 1000)
         values = _after_success(work, cycle, report, now) if report.outcome == "ok" else _after_failure(report, now)
+        if report.cursor is not None:
+            values |= cursor_values(report.cursor)
         is_empty = report.outcome == "ok" and not _changed_something(report)
         async with self._database.transaction(work.company_id) as tx:
             store = PollStore(tx, work)
@@ -245,22 +282,61 @@ def _refuse_bad_page(page: CartPage) -> None:
         )
 
 
+def _is_empty(page: CartPage) -> bool:
+    """Whether a page is the last of its walk and tells nothing: its cursor needs no commit of its own."""
+    return page.next_page_token is None and not (page.carts or page.exclusions or page.unreadable)
+
+
+def _note(report: PollReport, page: CartPage, cursor: Cursor) -> None:
+    report.cursor = cursor
+    report.empty_pages += 1
+    report.budget = page.budget or report.budget
+    report.notices.update(page.notices)
+
+
+def _empty_poll(work: PollWork, cycle: CycleRef, report: PollReport, now: datetime) -> EmptyPoll:
+    seconds = report.seconds
+    return EmptyPoll(
+        company_id=work.company_id,
+        integration_id=work.integration_id,
+        token=work.token,
+        cursor=report.cursor or work.cursor,
+        now=now,
+        next_poll_at=_next_poll(work, cycle, report, now),
+        budget=report.budget,
+        notices=sorted(report.notices) or None,
+        cycle_id=cycle.id,
+        worker_id=cycle.worker_id,
+        platform=work.platform_shown,
+        pages=report.empty_pages,
+        timed=(round(seconds["total"] * 1000), round(seconds["fetch"] * 1000), 0),
+    )
+
+
+def _next_poll(work: PollWork, cycle: CycleRef, report: PollReport, now: datetime) -> datetime:
+    """Return when to poll next after a success.
+
+    A walk that goes on is due in the same beat, behind what has waited longer; a cart that waits to be read, at the
+    next one.
+    """
+    if not report.is_drained:
+        return cycle.beat_at
+    if report.waits_for_read:
+        return now
+    return work.next_poll_at if cycle.keeps_schedule else max(cycle.beat_at + (work.period or cycle.interval), now)
+
+
 def _changed_something(report: PollReport) -> bool:
     names = ("carts_new", "carts_changed", "carts_excluded", "records_quarantined", "deliveries_made")
     return any(report.tally.counts[name] for name in names)
 
 
 def _after_success(work: PollWork, cycle: CycleRef, report: PollReport, now: datetime) -> dict[str, Any]:
-    """Clear what was wrong; say when to poll next: at once if the walk goes on or a cart waits to be read."""
-    goes_on = not report.is_drained or report.waits_for_read
-    period = work.period or cycle.interval
-    next_poll_at = now if goes_on else max(cycle.beat_at + period, now)
-    if cycle.keeps_schedule and not goes_on:
-        next_poll_at = work.next_poll_at
+    """Clear what was wrong, and say when to poll next."""
     return {
         "status": "active",
         "pause_reason": None,
-        "next_poll_at": next_poll_at,
+        "next_poll_at": _next_poll(work, cycle, report, now),
         "waiting_until": None,
         "waiting_for": None,
         "failures": 0,

@@ -19,7 +19,6 @@ from backend.domain.work import DeliveryWork, Target
 from backend.services.abandoned_carts import AbandonedCartAgentService
 from backend.store.carts import CartStore
 from backend.store.deliveries import CartDecision, DeliveryStore, HeldCart, NewDelivery
-from backend.store.outcomes import OutcomeStore
 from backend.store.sweeps import SweepStore
 
 log = structlog.get_logger()
@@ -36,32 +35,19 @@ class Superseding:
         self._clock = clock
         self._carts = carts
 
-    async def still_allowed(self, part: Sequence[DeliveryWork]) -> list[DeliveryWork]:
-        """Return the deliveries that may be sent as they are; the others are closed and what may go is moved.
-
-        All of one company and destination.
-        """
-        company_id = part[0].company_id
-        async with self._database.reading(company_id) as tx:
-            store = DeliveryStore(tx, company_id)
-            # A worker that was stopped for longer than its lease finds here that others have taken over.
-            asked = [work.id for work in part]
-            ids = await OutcomeStore(tx, company_id).still_held(asked, part[0].token, self._clock.now(), lock=False)
-            held = await store.held_carts(sorted(ids))
-            target, _agent, _integration = await store.target_of(part[0].id)
+    async def denied(self, tx: Transaction, part: Sequence[DeliveryWork]) -> set[str]:
+        """Return which of these deliveries, all of one destination, may no longer be sent as they are."""
+        store = DeliveryStore(tx, part[0].company_id)
+        held = await store.held_carts(sorted(work.id for work in part))
+        target, _agent, _integration = await store.target_of(part[0].id)
         decisions = self._decide(held, target)
-        denied = {each.delivery_id for each in held if not decisions[each.id].allows}
-        mine = [work for work in part if work.id in ids]
-        for work in mine:
-            if work.id in denied:
-                await self._supersede(work)
-        return [work for work in mine if work.id not in denied]
+        return {each.delivery_id for each in held if not decisions[each.id].allows}
 
     def _decide(self, held: Sequence[HeldCart], target: Target) -> dict[str, Decision]:
         now = self._clock.now()
         return {each.id: decide(attempt_case(each, target, now)) for each in held}
 
-    async def _supersede(self, work: DeliveryWork) -> None:
+    async def supersede(self, work: DeliveryWork) -> None:
         """Close one delivery and move the carts that may still go to a new one, in one transaction."""
         async with self._database.transaction(work.company_id) as tx:
             store, now = DeliveryStore(tx, work.company_id), self._clock.now()

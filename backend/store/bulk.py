@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 import orjson
-from sqlalchemy import JSON, Table
+from sqlalchemy import JSON, Integer, Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.domain.money import to_units
@@ -38,12 +38,28 @@ def _json(value: Any) -> str | None:
     return None if value is None else orjson.dumps(value, default=str, option=orjson.OPT_UTC_Z).decode()
 
 
-class Bulk:
-    """Prepared statements of one table for rows given as tuples in the order of `names`."""
+def _marks(count: int, *, is_sqlite: bool) -> list[str]:
+    """Return the driver's placeholders."""
+    return ["?" if is_sqlite else f"${place}" for place in range(1, count + 1)]
 
-    def __init__(self, table: Table, names: Sequence[str]) -> None:
+
+def _union(table: str, name: str, *, is_sqlite: bool) -> str:
+    """Return the expression for both JSON lists together, each value once."""
+    each, gather = ("json_each", "json_group_array") if is_sqlite else ("jsonb_array_elements", "jsonb_agg")
+    both = f"SELECT value FROM {each}({table}.{name}) UNION SELECT value FROM {each}(excluded.{name})"  # noqa: S608
+    return f"(SELECT {gather}(value) FROM ({both}) AS both_lists)"  # noqa: S608
+
+
+class Bulk:
+    """Prepared statements of one table for rows given as tuples in the order of `names`.
+
+    `counted` columns go up by one with every update.
+    """
+
+    def __init__(self, table: Table, names: Sequence[str], *, counted: Sequence[str] = ()) -> None:
         self._table = table
         self._names = tuple(names)
+        self._counted = "".join(f", {name} = {name} + 1" for name in counted)
         self._converters: dict[bool, list[tuple[int, Convert]]] = {}
 
     async def insert(self, connection: AsyncConnection, rows: Sequence[Sequence[Any]]) -> None:
@@ -51,7 +67,7 @@ class Bulk:
         if not rows:
             return
         is_sqlite = connection.dialect.name == "sqlite"
-        marks = ", ".join("?" if is_sqlite else f"${place}" for place in range(1, len(self._names) + 1))
+        marks = ", ".join(_marks(len(self._names), is_sqlite=is_sqlite))
         statement = f"INSERT INTO {self._table.name} ({', '.join(self._names)}) VALUES ({marks})"  # noqa: S608
         await connection.exec_driver_sql(statement, self._converted(rows, is_sqlite=is_sqlite))
 
@@ -60,12 +76,49 @@ class Bulk:
         if not rows:
             return
         is_sqlite = connection.dialect.name == "sqlite"
-        sets = ", ".join(f"{name} = {'?' if is_sqlite else f'${at}'}" for at, name in enumerate(self._names[:-1], 1))
-        last = len(self._names)
-        where = "id = ? AND company_id = ?" if is_sqlite else f"id = ${last} AND company_id = ${last + 1}"
-        statement = f"UPDATE {self._table.name} SET {sets} WHERE {where}"  # noqa: S608  names come from our own tables
+        marks = _marks(len(self._names) + 1, is_sqlite=is_sqlite)
+        where = f"id = {marks[-2]} AND company_id = {marks[-1]}"
         values = self._converted(rows, is_sqlite=is_sqlite)
-        await connection.exec_driver_sql(statement, [(*row, company_id) for row in values])
+        await connection.exec_driver_sql(self._update(marks, 1, where), [(*row, company_id) for row in values])
+
+    async def update_keyed(self, connection: AsyncConnection, rows: Sequence[Sequence[Any]], *, keys: int) -> None:
+        """Set the other columns of rows whose last `keys` names say which they are; across companies."""
+        if not rows:
+            return
+        is_sqlite = connection.dialect.name == "sqlite"
+        marks = _marks(len(self._names), is_sqlite=is_sqlite)
+        where = " AND ".join(f"{name} = {mark}" for name, mark in zip(self._names[-keys:], marks[-keys:], strict=True))
+        statement = self._update(marks, keys, where)
+        await connection.exec_driver_sql(statement, self._converted(rows, is_sqlite=is_sqlite))
+
+    def _update(self, marks: Sequence[str], keys: int, where: str) -> str:
+        sets = ", ".join(f"{name} = {mark}" for name, mark in zip(self._names[:-keys], marks, strict=False))
+        return f"UPDATE {self._table.name} SET {sets}{self._counted} WHERE {where}"  # noqa: S608  our own names
+
+    async def add_up(
+        self,
+        connection: AsyncConnection,
+        rows: Sequence[Sequence[Any]],
+        key: Sequence[str],
+        *,
+        merged: Sequence[str],
+    ) -> None:
+        """Insert rows, or add their whole numbers to the row of the same `key`.
+
+        `merged` columns are JSON lists, joined without doubles; others keep what they have.
+        """
+        if not rows:
+            return
+        is_sqlite, table = connection.dialect.name == "sqlite", self._table.name
+        numbers = [name for name in self._names if isinstance(self._table.c[name].type, Integer)]
+        sets = [f"{name} = {table}.{name} + excluded.{name}" for name in numbers]
+        sets += [f"{name} = {_union(table, name, is_sqlite=is_sqlite)}" for name in merged]
+        marks = ", ".join(_marks(len(self._names), is_sqlite=is_sqlite))
+        statement = (
+            f"INSERT INTO {table} ({', '.join(self._names)}) VALUES ({marks}) "  # noqa: S608
+            f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {', '.join(sets)}"
+        )
+        await connection.exec_driver_sql(statement, self._converted(rows, is_sqlite=is_sqlite))
 
     def _converted(self, rows: Sequence[Sequence[Any]], *, is_sqlite: bool) -> list[tuple[Any, ...]]:
         """Convert column by column and return rows again."""

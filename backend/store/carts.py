@@ -8,7 +8,7 @@ from decimal import Decimal
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, delete, or_, select, update
+from sqlalchemy import Row, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.domain.carts import Line
@@ -125,19 +125,14 @@ class CartStore:
 
     async def waiting(self, integration_id: str, now: datetime, most: int) -> list[CartRow]:
         """Return carts that wait to be read again: deferred hand-offs, and active carts whose time is up."""
-        query = (
-            _READ.where(
-                carts.c.company_id == self._company,
-                carts.c.integration_id == integration_id,
-                or_(
-                    carts.c.awaits_read,
-                    (carts.c.state == CartState.ACTIVE.value) & (carts.c.next_check_at < now),
-                ),
-            )
-            .order_by(carts.c.next_check_at)
-            .limit(most)
-        )
-        return [cart_row(row) for row in await self._connection.execute(query)]
+        c = carts.c
+        mine = _READ.where(c.company_id == self._company, c.integration_id == integration_id).limit(most)
+        deferred = mine.where(c.awaits_read).order_by(c.next_check_at)
+        due = mine.where(c.state == CartState.ACTIVE.value, c.next_check_at < now).order_by(c.next_check_at)
+        rows: dict[str, CartRow] = {}
+        for query in (deferred, due):  # apart: each goes by its own index
+            rows |= {row.id: cart_row(row) for row in await self._connection.execute(query)}
+        return list(rows.values())[:most]
 
     async def add(self, rows: Sequence[CartRow], now: datetime) -> None:
         """Insert carts seen for the first time."""

@@ -1,4 +1,4 @@
-"""Settling deliveries of one company: attempts, next due times, the destination's health, contact with shoppers."""
+"""Working off one destination's deliveries: taking them, attempts, next due times, its health, who was contacted."""
 
 from __future__ import annotations
 
@@ -7,13 +7,26 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, exists, select, update
+from sqlalchemy import and_, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.domain.ids import new_id
+from backend.domain.work import DeliveryWork, DestinationTurn
 from backend.models import carts, deliveries, delivery_attempts, delivery_carts, destinations
 from backend.store.bulk import Bulk
+from backend.store.work.leases import Lease, claiming, unleased
 
+_SENT = (
+    "destination_id",
+    "webhook_id",
+    "type",
+    "body",
+    "attempts",
+    "next_attempt_at",
+    "first_attempt_at",
+    "cycle_id",
+    "lease_token",
+)
 _ATTEMPTS = Bulk(
     delivery_attempts,
     (
@@ -78,11 +91,52 @@ class Health:
 
 
 class OutcomeStore:
-    """Results of one company's deliveries."""
+    """Deliveries of one company in hand, and their results."""
 
     def __init__(self, connection: AsyncConnection, company_id: str) -> None:
         self._connection = connection
         self._company = company_id
+
+    async def hold(self, turn: DestinationTurn, now: datetime) -> bool:
+        """Lock the destination until the transaction ends; False when its lease was lost."""
+        c = destinations.c
+        query = select(c.id).where(
+            c.company_id == self._company,
+            c.id == turn.destination_id,
+            c.lease_token == turn.token,
+            c.lease_expires_at > now,
+        )
+        return (await self._connection.execute(query.with_for_update())).first() is not None
+
+    async def take(self, turn: DestinationTurn, lease: Lease, most: int, due_by: datetime) -> list[DeliveryWork]:
+        """Take the destination's longest due deliveries and count an attempt of each."""
+        d = deliveries.c
+        due = (
+            select(d.company_id, d.id)
+            .where(
+                d.company_id == self._company,
+                d.destination_id == turn.destination_id,
+                d.state == "pending",
+                d.next_attempt_at <= due_by,
+                unleased(deliveries, lease.now),
+            )
+            .order_by(d.next_attempt_at)  # and nothing more: the index then hands over the first ones without sorting
+            .limit(most)
+        )
+        started = func.coalesce(d.first_attempt_at, lease.now)
+        claim = claiming(deliveries, due, lease, turn.token, attempts=d.attempts + 1, first_attempt_at=started)
+        rows = await self._connection.execute(claim.returning(*(d[name] for name in _SENT)))
+        return sorted((_delivery_work(row) for row in rows), key=lambda work: work.due_at)
+
+    async def end_turn(self, turn: DestinationTurn, unbegun: Sequence[str], later: datetime | None) -> None:
+        """Give the destination back, with the deliveries that were taken and never begun; `later`: due then."""
+        await self.release(unbegun, turn.token, later)
+        c = destinations.c
+        await self._connection.execute(
+            update(destinations)
+            .where(c.company_id == self._company, c.id == turn.destination_id, c.lease_token == turn.token)
+            .values(lease_token=None, lease_expires_at=None)
+        )
 
     async def still_held(self, ids: Sequence[str], token: str, now: datetime, *, lock: bool = True) -> set[str]:
         """Return which deliveries are still held under `token`; `lock` keeps them so until the transaction ends."""
@@ -147,6 +201,22 @@ class OutcomeStore:
         await self._connection.execute(
             update(destinations).where(c.company_id == self._company, c.id == destination_id).values(**values)
         )
+
+
+def _delivery_work(row: Any) -> DeliveryWork:
+    return DeliveryWork(
+        company_id=row.company_id,
+        id=row.id,
+        destination_id=row.destination_id,
+        webhook_id=row.webhook_id,
+        type=row.type,
+        body=row.body,
+        attempts=row.attempts,
+        due_at=row.next_attempt_at,
+        first_attempt_at=row.first_attempt_at,
+        cycle_id=row.cycle_id,
+        token=row.lease_token,
+    )
 
 
 def _attempt(company_id: str, result: Settled, worker_id: str) -> tuple[Any, ...]:

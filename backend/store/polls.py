@@ -44,13 +44,7 @@ class PollStore:
 
     async def move_cursor(self, cursor: Cursor, now: datetime) -> None:
         """Save the cursor with the page it belongs to."""
-        await self.change(
-            now,
-            watermark=cursor.watermark,
-            window_from=cursor.window_from,
-            page_token=cursor.page_token,
-            next_watermark=cursor.next_watermark,
-        )
+        await self.change(now, **cursor_values(cursor))
 
     async def settle(self, now: datetime, **values: Any) -> None:
         """Give the lease back with what the poll came to."""
@@ -72,6 +66,16 @@ class PollStore:
                 **values,
             )
         )
+
+
+def cursor_values(cursor: Cursor) -> dict[str, Any]:
+    """Return a cursor as the columns of its integration."""
+    return {
+        "watermark": cursor.watermark,
+        "window_from": cursor.window_from,
+        "page_token": cursor.page_token,
+        "next_watermark": cursor.next_watermark,
+    }
 
 
 class QuarantineStore:

@@ -2,63 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 import structlog
 
 from backend.clock import Clock
 from backend.db import Database, Transaction
 from backend.domain.lifecycle import CartRow, EventDraft, abandon, check_later, is_abandoned, is_lost, lose
 from backend.domain.payload import CartView
-from backend.domain.work import Tally
-from backend.errors import LeaseLost
+from backend.domain.work import SweepWork, Tally
 from backend.services.abandoned_carts import AbandonedCartAgentService, HandOff
+from backend.services.lanes import SWEEP
 from backend.services.leases import LeaseKeeper
 from backend.store.carts import CartStore, EventRow
 from backend.store.cycles import add_counts
 from backend.store.polls import make_due
 from backend.store.sweeps import SweepStore
-from backend.store.work import SweepWork, WorkStore
+from backend.store.work import CartQueue, Room
 
 log = structlog.get_logger()
 
-BATCH = 500
 
+class SweepLane:
+    """Marks idle carts by their `next_check_at`, with the same hand-off that the intake uses.
 
-class AbandonmentSweep:
-    """Marks idle carts by their `next_check_at`, with the same hand-off that the intake uses."""
+    What it does counts for `cycle_id`. `rereads` names the platforms whose carts can be read again.
+    """
+
+    name = SWEEP
+    places = 4  # stores whose carts are in hand at once
 
     def __init__(
-        self, database: Database, clock: Clock, leases: LeaseKeeper, carts: AbandonedCartAgentService, worker_id: str
+        self, database: Database, clock: Clock, leases: LeaseKeeper, carts: AbandonedCartAgentService, rereads: Set[str]
     ) -> None:
         self._database = database
         self._clock = clock
         self._leases = leases
         self._carts = carts
-        self._worker_id = worker_id
+        self._rereads = rereads
+        self.cycle_id: str | None = None
 
-    async def drain(self, cycle_id: str | None, rereads: frozenset[str]) -> dict[str, Tally]:
-        """Sweep until nothing is due; return tallies by company.
+    async def claim(self, room: Room) -> list[SweepWork]:
+        """Take carts whose time is up."""
+        async with self._database.work() as tx:
+            return await CartQueue(tx).claim(self._leases.terms(), room)
 
-        `rereads` names the platforms whose carts can be read again.
-        """
-        tallies: dict[str, Tally] = {}
-        while not self._leases.is_winding_down:
-            async with self._database.work() as tx:
-                claimed = await WorkStore(tx).claim_carts(self._leases.terms(), BATCH)
-            for work in claimed:
-                try:
-                    with self._leases.holding("sweep", work.token):
-                        tally = await self._sweep(work, cycle_id, rereads)
-                except LeaseLost:  # nothing was changed; whoever holds these carts now decides them
-                    continue
-                except Exception:  # our bug: this store's carts wait for their lease to run out, the others go on
-                    log.exception("sweep.failed", company_id=work.company_id, integration_id=work.integration_id)
-                    continue
-                tallies.setdefault(work.company_id, Tally()).merge(tally)
-            if sum(len(work.cart_ids) for work in claimed) < BATCH:
-                break
-        return tallies
+    async def work(self, piece: SweepWork) -> bool:
+        """Decide one store's claimed carts; its company may have more than one claim takes."""
+        await self._sweep(piece, self.cycle_id)
+        return True
 
-    async def _sweep(self, work: SweepWork, cycle_id: str | None, rereads: frozenset[str]) -> Tally:
+    async def _sweep(self, work: SweepWork, cycle_id: str | None) -> None:
         """Decide the claimed carts of one store in one commit; a cart that moved on meanwhile is left alone."""
         tally = Tally()
         async with self._database.transaction(work.company_id) as tx:
@@ -73,18 +67,17 @@ class AbandonmentSweep:
                 rules=agent.rules,
                 now=now,
                 cycle_id=cycle_id,
-                needs_fresh_read=platform in rereads,
+                needs_fresh_read=platform in self._rereads,
             )
             abandoned, events = self._decide(rows, handoff)
             some_wait = await self._save(tx, rows, abandoned, events, handoff, tally)
             await CartStore(tx, work.company_id).release(work.integration_id, work.token)
             if cycle_id is not None and tally.counts:
-                await add_counts(tx, work.company_id, (cycle_id, self._worker_id), tally)
+                await add_counts(tx, work.company_id, (cycle_id, self._leases.worker_id), tally)
         if some_wait:  # apart from the rest: a poll holds its store's row while it waits for the carts held above
             async with self._database.transaction(work.company_id) as tx:
                 await make_due(tx, work.company_id, work.integration_id, now)
         log.info("sweep.finished", company_id=work.company_id, integration_id=work.integration_id, **tally.counts)
-        return tally
 
     def _decide(self, rows: list[CartRow], handoff: HandOff) -> tuple[list[CartRow], list[tuple[CartRow, EventDraft]]]:
         abandoned: list[CartRow] = []

@@ -1,0 +1,84 @@
+"""What a claim is made of, for every lane: its terms, the room it has to fill, the claiming statement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, Table, or_, select, true, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from backend.models import carts, deliveries, destinations, integrations
+
+# The tables whose rows a lane's lease is on; renewed together.
+LEASED: dict[str, tuple[Table, ...]] = {
+    "polls": (integrations,),
+    "sweep": (carts,),
+    "deliveries": (destinations, deliveries),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A claim's terms."""
+
+    now: datetime
+    seconds: float
+
+    @property
+    def until(self) -> datetime:
+        """When the lease runs out unless it is renewed."""
+        return self.now + timedelta(seconds=self.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a worker can take on: `pieces` at most, of them so many `suspects`; nothing of companies that are `full`.
+
+    A suspect failed last time, so it may hold its place for long; the others must not wait for it. `is_crowded`: the
+    claim before this one left due work behind.
+    """
+
+    pieces: int
+    suspects: int
+    full: frozenset[str] = frozenset()
+    is_crowded: bool = False
+
+    def admits(self, company: ColumnElement[str]) -> ColumnElement[bool]:
+        """Return the condition that the company has not its share already."""
+        return company.not_in(sorted(self.full)) if self.full else true()
+
+
+def unleased(table: Table, now: datetime) -> ColumnElement[bool]:
+    """Return the condition that nobody holds the row."""
+    return or_(table.c.lease_token.is_(None), table.c.lease_expires_at <= now)
+
+
+def claiming(table: Table, due: Select[Any], lease: Lease, token: str, **more: Any) -> Any:
+    """Return the claiming statement: lock the due rows, stamp them, return their keys."""
+    picked = (
+        due.with_for_update(skip_locked=True, of=table).cte("due").prefix_with("MATERIALIZED", dialect="postgresql")
+    )
+    return (
+        update(table)
+        .where(tuple_(table.c.company_id, table.c.id).in_(select(picked.c.company_id, picked.c.id)))
+        .values(lease_token=token, lease_expires_at=lease.until, **more)
+        .returning(table.c.company_id, table.c.id)
+    )
+
+
+async def renew(connection: AsyncConnection, lane: str, tokens: Sequence[str], until: datetime) -> set[str]:
+    """Renew the leases under these tokens; return the tokens that still hold something in the lane's first table."""
+    alive: set[str] | None = None
+    for table in LEASED[lane]:
+        done = await connection.execute(
+            update(table)
+            .where(table.c.lease_token.in_(tokens))
+            .values(lease_expires_at=until)
+            .returning(table.c.lease_token)
+        )
+        found = {row.lease_token for row in done}
+        alive = found if alive is None else alive
+    return alive or set()
