@@ -31,6 +31,11 @@ def text_or_none(value: Any) -> str | None:
     return None
 
 
+def quotable(text: str, most: int = 200) -> str:
+    """Return what a store said of itself as it may be quoted to people: one line, cut, nothing that cannot be shown."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text[: most * 2]).split())[:most]
+
+
 def email_or_none(value: Any) -> str | None:
     """Return an e-mail address trimmed and in lower case; None for anything no message could be sent to."""
     text = text_or_none(value)

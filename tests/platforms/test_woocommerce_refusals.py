@@ -150,7 +150,13 @@ async def test_throttling_waits_as_told(shop: Shop) -> None:
     assert (error.code, error.retry_after) == ("throttled", timedelta(seconds=17))
 
 
-@pytest.mark.parametrize("status", [402, 406, 418])
+@pytest.mark.parametrize("status", [402, 423])
+async def test_a_locked_store_is_the_companys_to_unlock(shop: Shop, status: int) -> None:
+    shop.simulator.inject("html", status=status)
+    assert (await must_fix(shop)).code == "store_locked"
+
+
+@pytest.mark.parametrize("status", [406, 410, 418])
 async def test_a_status_nobody_thought_of_is_tried_later(shop: Shop, status: int) -> None:
     shop.simulator.inject("html", status=status)
     assert (await comes_later(shop)).code == "unexpected_status"

@@ -23,6 +23,7 @@ from backend.platforms.custom.settings import (
 from backend.platforms.custom.walk import Walk
 
 BODY_LIMIT = 5 * 1024 * 1024
+MOST_RECORDS = 5000  # on one page, which is five times what we ever ask for
 CHECK_WINDOW = timedelta(days=3)
 CURSOR_REFUSED = "cursor_refused"
 _CREDENTIALS = "Check the credentials of this integration, and that they may read /abandoned-carts."
@@ -177,6 +178,12 @@ def _body(response: HttpResponse) -> dict[str, Any]:
         raise TryLater(str(problem), code=problem.code) from problem
     if not isinstance(body, dict) or not isinstance(body.get("carts"), list):
         raise TryLater("the store's answer has no list of carts", code="bad_body")
+    if len(body["carts"]) > MOST_RECORDS:
+        raise TryLater(
+            f"one page holds {len(body['carts'])} carts",
+            code="page_too_long",
+            remedy="Answer with `limit` carts a page at most, and name the rest in next_cursor.",
+        )
     return body
 
 

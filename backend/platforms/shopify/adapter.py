@@ -23,6 +23,7 @@ from backend.platforms.shopify.mapping import CartReader, cart_gid, cart_number
 from backend.platforms.shopify.walk import Walk
 
 DEADLINE = timedelta(seconds=30)
+LONGEST_CURSOR = 2048
 # Points, until the shop's answers tell its own: the smallest budget that was seen, and the dearest query there may be.
 PACE = Pace(Rate(capacity=1000, per_second=50), cost=1000, read=points_in)
 
@@ -215,7 +216,7 @@ def _listed(answer: GraphQLAnswer) -> tuple[list[Any], str | None]:
     if not page_info.get("hasNextPage"):
         return nodes, None
     end_cursor = page_info.get("endCursor")
-    if not isinstance(end_cursor, str) or not end_cursor:
+    if not isinstance(end_cursor, str) or not 0 < len(end_cursor) <= LONGEST_CURSOR:
         raise TryLater("Shopify says there is more, but not where", code="bad_answer")
     return nodes, end_cursor
 

@@ -13,6 +13,7 @@ from typing import Any
 from backend.domain.buckets import Allowance
 from backend.errors import BadBody, FixCredentials, PlatformError, TryLater
 from backend.outbound import HttpResponse, retry_after
+from backend.platforms.reading import quotable
 
 _SCOPE = re.compile(r"\b(?:read|write)_[a-z_]+\b")
 _FIGURE = re.compile(rb'"(\w+)"\s*:\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)(?![\w.])')
@@ -101,7 +102,7 @@ def read_answer(response: HttpResponse, now: datetime) -> GraphQLAnswer:
     for error in errors:
         _raise_for(error, cost, has_data=isinstance(data, dict))
     if not isinstance(data, dict):
-        raise TryLater(f"Shopify answered without data: {_messages(errors)}", code="query_failed")
+        raise TryLater(f"Shopify answered without data: {quotable(_messages(errors))}", code="query_failed")
     headers = response.headers
     return GraphQLAnswer(data, tuple(errors), cost, headers.get("x-shopify-api-version"), response.date)
 
@@ -138,11 +139,12 @@ def _refusal(response: HttpResponse, now: datetime) -> PlatformError:
         code, message, remedy = _REFUSALS[status]
         return FixCredentials(f"{message}{_quoted(said)}.", code=code, remedy=remedy)
     code = {429: "rate_limited", 430: "security_rejection"}.get(status, f"http_{status}")
-    wait = retry_after(response.headers, now)
+    wait = retry_after(response.headers, response.date or now)  # a date is meant by the clock that wrote it
     return TryLater(f"Shopify answered {status}{_quoted(said)}.", code=code, retry_after=wait)
 
 
 def _scope_missing(said: str) -> FixCredentials:
+    said = said[:300]
     scopes = sorted(set(_SCOPE.findall(said)))
     named = " and ".join(scopes) or "a scope or an approval that reading checkouts and customers needs"
     return FixCredentials(
@@ -158,7 +160,7 @@ def _raise_for(error: dict[str, Any], cost: dict[str, Any], *, has_data: bool) -
     if code == "THROTTLED" or message == "Throttled":
         raise TryLater("Shopify asks us to wait.", code="throttled", retry_after=_wait(cost))
     if code == "MAX_COST_EXCEEDED":
-        raise QueryTooCostly(f"{message[:200]}", remedy="Lower options.page_size.")
+        raise QueryTooCostly(quotable(message), remedy="Lower options.page_size.")
     if code == "SHOP_INACTIVE":
         raise FixCredentials("The shop is not active.", code="shop_frozen", remedy=_REFUSALS[402][2])
     if has_data:
@@ -227,4 +229,4 @@ def _said(response: HttpResponse) -> str:
 
 
 def _quoted(said: str) -> str:
-    return f' ("{said[:200].strip()}")' if said.strip() else ""
+    return f' ("{quotable(said)}")' if said.strip() else ""

@@ -24,6 +24,7 @@ ALWAYS_ASKED = ("processing", "completed", "on-hold", "cancelled")
 # An order that waits may have become anything; all are named, because `any` leaves out drafts and the trash.
 ANYTHING = ("pending", "failed", "checkout-draft", *ALWAYS_ASKED, "refunded", "trash")
 MAX_REREAD = 100
+LONGEST_ID = 40  # of what keeps the walk's place; a store's own ids have up to twenty digits
 CLOCK_TOLERANCE = timedelta(minutes=5)
 
 
@@ -193,8 +194,8 @@ class WooCommercePlatform:
             moment = modified_at(order)
             refuse_future(moment, answer.server_time or self._now())
         except BadRecord:
-            return Stamp(str(order.get("id")), None)
-        return Stamp(str(order.get("id")), moment, utc_offset(order))
+            return Stamp(str(order.get("id"))[:LONGEST_ID], None)
+        return Stamp(str(order.get("id"))[:LONGEST_ID], moment, utc_offset(order))
 
     def _sort(self, order: Any, answer: Answer, found: _Sorted) -> None:
         """Put one record where it belongs; one that cannot be read stops none of the others."""

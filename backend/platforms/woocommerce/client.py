@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ from backend.platforms.woocommerce.settings import WooCommerceCredentials, WooCo
 
 # PHP hosts take seconds for a page of orders; less than 20 s would give up on working stores.
 DEADLINE = timedelta(seconds=40)
+NUMBER = re.compile(r"[0-9]{1,18}")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # Only what is read: the rest of an order (addresses of devices, notes, keys) never leaves the store.
 FIELDS = (
@@ -109,4 +111,4 @@ def _listed(response: HttpResponse) -> list[Any]:
 
 
 def _number(text: str | None) -> int | None:
-    return int(text) if text is not None and text.isascii() and text.isdigit() else None
+    return int(text) if text is not None and NUMBER.fullmatch(text) else None

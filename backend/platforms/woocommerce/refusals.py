@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from backend.errors import BadBody, FixCredentials, PlatformError, TryLater
 from backend.outbound import HttpResponse, retry_after
+from backend.platforms.reading import quotable
 
 CLOCK_WINDOW = timedelta(minutes=14)  # stores refuse signatures more than 15 minutes off
 _SLUG = re.compile(r"[a-z0-9_-]+")
@@ -71,6 +72,12 @@ def refusal(response: HttpResponse, question: Question) -> Exception:
     status, body = response.status, _error_body(response)
     if status in (401, 403):
         return _not_allowed(response, body, question)
+    if status in (402, 423):
+        return FixCredentials(
+            f"the store answered {status}: its host has locked it",
+            code="store_locked",
+            remedy="Ask the store's host why the site is suspended or locked, and have it unlocked.",
+        )
     if status == 400 and body:
         return _bad_question(body, question.statuses)
     if status == 404:
@@ -78,7 +85,7 @@ def refusal(response: HttpResponse, question: Question) -> Exception:
     if 300 <= status < 400:
         return _moved(response)
     code = "throttled" if status == 429 else "store_ill" if status >= 500 else "unexpected_status"
-    wait = retry_after(response.headers, question.asked_at)
+    wait = retry_after(response.headers, response.date or question.asked_at)  # a date is by the clock that wrote it
     return TryLater(f"the store answered {status}", code=code, retry_after=wait)
 
 
@@ -139,7 +146,7 @@ def _bad_question(body: dict[str, Any], asked: Sequence[str]) -> Exception:
     if {"orderby", "modified_after", "dates_are_gmt"} & named.keys():
         return FixCredentials("the store cannot sort by modified date", code="woocommerce_too_old", remedy=_TOO_OLD)
     names = ", ".join(sorted(str(name) for name in named)) or "no parameter named"
-    return TryLater(f"the store refused the question ({names})", code="question_refused")
+    return TryLater(f"the store refused the question ({quotable(names)})", code="question_refused")
 
 
 def _no_route(body: dict[str, Any]) -> FixCredentials:
@@ -157,8 +164,12 @@ def _no_route(body: dict[str, Any]) -> FixCredentials:
 
 
 def _moved(response: HttpResponse) -> FixCredentials:
-    target = urlsplit(response.headers.get("location", ""))
-    where = f"{target.scheme}://{target.netloc}" if target.netloc else "another address"
+    try:
+        target = urlsplit(response.headers.get("location", ""))
+        origin = quotable(f"{target.scheme}://{target.netloc.rpartition('@')[2]}") if target.netloc else ""
+    except ValueError:  # no address at all, such as http://[
+        origin = ""
+    where = origin or "another address"
     return FixCredentials(
         f"the store sends us to {where}",
         code="store_moved",
