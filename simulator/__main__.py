@@ -17,6 +17,7 @@ from pathlib import Path
 
 from simulator.base import Simulator
 from simulator.custom import CustomSimulator
+from simulator.hostile import HostileSimulator
 from simulator.partner import PartnerOptions, PartnerSimulator
 from simulator.shopify import ShopifySimulator
 from simulator.woocommerce import WooCommerceSimulator
@@ -62,6 +63,11 @@ def custom(asked: argparse.Namespace) -> Simulator:
     return simulator
 
 
+def hostile(_: argparse.Namespace) -> Simulator:
+    """One sick or hostile store of each kind, below ``/hang``, ``/gzip_bomb`` and so on (see simulator/hostile.py)."""
+    return HostileSimulator()
+
+
 def partner(asked: argparse.Namespace) -> Simulator:
     """A receiver; its secrets come from the options or, separated by blanks, from PARTNER_SECRETS."""
     secrets = asked.secret or os.environ.get("PARTNER_SECRETS", "").split()
@@ -72,6 +78,7 @@ SERVERS: dict[str, Callable[[argparse.Namespace], Simulator]] = {
     "shopify": shopify,
     "woocommerce": woocommerce,
     "custom": custom,
+    "hostile": hostile,
     "partner": partner,
 }
 
