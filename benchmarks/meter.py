@@ -1,10 +1,13 @@
-"""CPU, wall time and memory of this process from a starting point on."""
+"""CPU, wall time and memory: of this process from a starting point on, and of other processes from outside."""
 
 from __future__ import annotations
 
+import os
 import resource
 import time
 from pathlib import Path
+
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def resident_mb() -> float:
@@ -16,6 +19,20 @@ def resident_mb() -> float:
 def peak_mb() -> float:
     """Return the highest resident memory so far in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+def cpu_of(pid: int) -> float:
+    """Return the CPU seconds, user and system, that another process has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def peak_mb_of(pid: int) -> float:
+    """Return another process's highest resident memory so far in MB."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    raise RuntimeError(f"process {pid} has ended")
 
 
 class Meter:
@@ -34,5 +51,6 @@ class Meter:
             "loop_cpu": time.thread_time() - self._thread,
             "wall": time.perf_counter() - self._wall,
             "base_mb": self.base_mb,
+            "peak_mb": peak_mb(),
             "above_base_mb": peak_mb() - self.base_mb,
         }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -15,10 +17,14 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @contextmanager
-def server(*arguments: str) -> Iterator[str]:
-    """Run `python -m simulator ...` while the block lasts; yields its base URL."""
+def server(*arguments: str, module: str = "simulator") -> Iterator[str]:
+    """Run `python -m simulator ...`, or another module that speaks like it, while the block lasts; yields its URL."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "simulator", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", module, *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=die_with_parent,  # noqa: PLW1509  one system call, which takes no lock
     )
     try:
         line = process.stdout.readline() if process.stdout else ""
@@ -28,6 +34,12 @@ def server(*arguments: str) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(timeout=10)
+
+
+def die_with_parent() -> None:
+    """Ask Linux to kill this process, just started, when its parent ends, however that ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def call(url: str, body: object | None = None) -> Any:
