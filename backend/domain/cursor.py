@@ -17,6 +17,7 @@ class Cursor:
     """`watermark`: everything modified before it was read. `page_token`: where the present walk goes on.
 
     `clock_offset`: how far the store's clock is ahead of ours (negative: behind); zero while they agree within minutes.
+    `pages`: how many pages the walk in hand has brought, over all its polls.
     """
 
     watermark: datetime | None = None
@@ -24,6 +25,7 @@ class Cursor:
     page_token: str | None = None
     next_watermark: datetime | None = None
     clock_offset: timedelta = timedelta(0)
+    pages: int = 0
 
     @property
     def is_walking(self) -> bool:
@@ -43,7 +45,7 @@ def begin(cursor: Cursor, *, now: datetime, overlap: timedelta, lookback: timede
         start = cursor.watermark - overlap
     else:
         start = cursor.window_from or now + cursor.clock_offset - lookback
-    return replace(cursor, window_from=start, page_token=None, next_watermark=None)
+    return replace(cursor, window_from=start, page_token=None, next_watermark=None, pages=0)
 
 
 def in_store_time(cursor: Cursor, *, server_time: datetime | None, now: datetime) -> Cursor:
@@ -74,7 +76,8 @@ def advance(cursor: Cursor, *, next_page_token: str | None, server_time: datetim
     if offset < cursor.clock_offset and read_up_to is not None:
         marked = min(marked, read_up_to + (offset - cursor.clock_offset))
     if next_page_token is not None:
-        return replace(cursor, page_token=next_page_token, next_watermark=marked, clock_offset=offset)
+        moved = replace(cursor, page_token=next_page_token, next_watermark=marked)
+        return replace(moved, clock_offset=offset, pages=cursor.pages + 1)
     return Cursor(watermark=marked, window_from=cursor.window_from, clock_offset=offset)
 
 

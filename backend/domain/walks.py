@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from backend.domain.carts import CartPage
+from backend.domain.cursor import Cursor
 from backend.domain.trail import Trail
 from backend.errors import TryLater
 
@@ -31,36 +32,30 @@ _FAULTY = (
 
 @dataclass(slots=True)
 class WalkGuard:
-    """Watches one walk. `pages`: how many it has had, those of earlier polls included; 0 once it has come to its end.
+    """Watches a walk for one poll; a circle too long for that is met by the most pages, which the cursor counts."""
 
-    What the pages showed is remembered within one poll; a circle too long for that is met by the most pages.
-    """
-
-    pages: int = 0
     most_pages: int = MOST_PAGES
     _tokens: Trail = field(default_factory=Trail)
     _shown: frozenset[str] = frozenset()
     _repeats: int = 0
     _empty: int = 0
 
-    def saw(self, page_token: str | None, page: CartPage) -> None:
-        """Take note of the page that `page_token` asked for, before it is saved.
+    def saw(self, cursor: Cursor, page: CartPage) -> None:
+        """Take note of the page that `cursor` asked for, before it is saved.
 
         Raises `TryLater` with a code of `ENDS_WALK`. The last page of a walk never does.
         """
         if page.next_page_token is None:
-            self.pages = 0
             return
-        self.pages += 1
-        if self.pages >= self.most_pages:
+        if cursor.pages + 1 >= self.most_pages:
             raise TryLater(
-                f"the walk has no end: {self.pages} pages so far",
+                f"the walk has no end: {cursor.pages + 1} pages so far",
                 code="pagination_endless",
                 remedy=_FAULTY,
                 retry_after=AFTER_ENDLESS,
             )
-        if page_token is not None:
-            self._tokens = self._tokens.step(page_token)
+        if cursor.page_token is not None:
+            self._tokens = self._tokens.step(cursor.page_token)
         if self._tokens.laps > MOST_LAPS:
             raise TryLater("the store's pages go round in a circle", code="pagination_loop", remedy=_FAULTY)
         self._compare(records_of(page))

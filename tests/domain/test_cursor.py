@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -44,7 +45,7 @@ def test_beginning_moves_no_watermark() -> None:
 
 def test_a_page_moves_the_token_and_not_the_watermark() -> None:
     moved = advance(WALKING, next_page_token="p3", server_time=NOON + HOUR, now=NOON + HOUR)
-    assert moved == Cursor(NOON - HOUR, NOON - 2 * HOUR, "p3", NOON)
+    assert moved == Cursor(NOON - HOUR, NOON - 2 * HOUR, "p3", NOON, pages=1)
 
 
 @pytest.mark.parametrize(("server_time", "marked"), [(NOON + HOUR, NOON + HOUR - SETTLE), (None, NOON - SETTLE)])
@@ -114,6 +115,24 @@ class TestAStoreWithAnotherClock:
 
     def test_a_store_read_anew_looks_back_from_its_own_time(self) -> None:
         assert begun(Cursor(clock_offset=24 * HOUR)).window_from == NOON + 24 * HOUR - LOOKBACK
+
+
+def test_pages_are_counted_on_from_earlier_polls() -> None:
+    walking = replace(WALKING, pages=7)
+    assert advance(begun(walking), next_page_token="p3", server_time=NOON, now=NOON).pages == 8
+
+
+@pytest.mark.parametrize(
+    "over",
+    [
+        advance(replace(WALKING, pages=7), next_page_token=None, server_time=NOON, now=NOON),
+        without_walk(replace(WALKING, pages=7)),
+        begun(Cursor(NOON - HOUR, pages=7)),
+    ],
+    ids=["drained", "given up", "begun"],
+)
+def test_the_count_ends_with_the_walk(over: Cursor) -> None:
+    assert over.pages == 0
 
 
 class TestAWalkGivenUp:
