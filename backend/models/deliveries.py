@@ -9,6 +9,7 @@ from backend.models.base import Json, belongs_to, key, metadata, moment, text
 
 PENDING = sql("state = 'pending'")
 LEASED = sql("lease_token IS NOT NULL")
+DEAD = sql("state = 'dead'")
 
 destinations = Table(
     "destinations",
@@ -75,6 +76,14 @@ deliveries = Table(
         sqlite_where=PENDING,
     ),
     Index("ix_deliveries_lease", "lease_token", postgresql_where=LEASED, sqlite_where=LEASED),
+    Index(
+        "ix_deliveries_dead",
+        "company_id",
+        "destination_id",
+        "finished_at",
+        postgresql_where=DEAD,
+        sqlite_where=DEAD,
+    ),
     Index("ix_deliveries_list", "company_id", "created_at"),
     Index("ix_deliveries_destination", "company_id", "destination_id", "state"),
 )

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import Field
 
+from backend.routers.alerts import Alert
 from backend.routers.deps import Using
 from backend.routers.problems import problems
-from backend.routers.schemas import Answer
+from backend.routers.schemas import Answer, Held
 from backend.routers.strictness import STRICT
 
 router = APIRouter(prefix="/polling", tags=["polling"], dependencies=STRICT)
@@ -123,6 +124,8 @@ class WorkerState(Answer):
     pid: int
     role: str
     runs_loops: bool
+    lanes: list[str] = Field(description="The lanes it works on; empty where it did not say.")
+    bell: str | None = Field(description="Who rings it: ticks or celery.")
     started_at: str
     seen_at: str
     alive: bool
@@ -143,7 +146,8 @@ class StoreState(Answer):
     watermark: str | None = Field(description="Everything the store changed before this was read.")
     watermark_age_seconds: int | None
     objective_seconds: int = Field(description="How old the watermark may be.")
-    is_behind: bool
+    is_behind: bool = Field(description="Whether the watermark is older than that.")
+    is_stuck: bool = Field(description="It should advance and does not, for longer than its objective; see alerts.")
     next_poll_at: str | None
     last_success_at: str | None
     last_error: str | None
@@ -162,10 +166,21 @@ class DeliveryTotals(Answer):
     oldest_due_seconds: int
 
 
+class LaneState(Answer):
+    """What waits in a lane: polls of stores, carts to sweep, or deliveries."""
+
+    lane: str = Field(examples=["polls"])
+    due: int = Field(description="Due now and not in hand.")
+    oldest_due_seconds: int
+    leases: int = Field(description="Stores, carts or destinations that workers hold.")
+    is_behind: bool = Field(description="The oldest has waited for more than five minutes (polls: and one beat).")
+
+
 class PollingState(Answer):
     """Everything about polling at this moment."""
 
     running: bool
+    summary: str = Field(examples=["Polling is wanted for 3 stores. None of them is stuck."])
     interval_seconds: int
     last_beat_at: str | None
     next_beat_at: str | None
@@ -174,8 +189,12 @@ class PollingState(Answer):
     workers: list[WorkerState]
     loops_here: bool = Field(description="Whether this process runs the background loops.")
     loops_note: str
+    lanes: list[LaneState]
+    alerts: list[Alert] = Field(description="The newest open ones, 50 at most; GET /api/v1/alerts has all.")
+    alerts_open: int
     integrations: list[StoreState]
     deliveries: DeliveryTotals
+    deliveries_held: Held | None = Field(description="Why nothing is sent at present; null while deliveries go.")
 
 
 @router.post(

@@ -8,13 +8,28 @@ from typing import Any
 from backend.clock import Clock
 from backend.config import Settings
 from backend.db import Database
+from backend.domain.health import (
+    STUCK_KINDS,
+    WORKER_ALIVE,
+    Outlook,
+    lane_limit,
+    objective,
+    read_up_to,
+    store_trouble,
+)
+from backend.domain.work import Scope
+from backend.services.alerts import alert_row
+from backend.services.held import held_words
 from backend.services.integration_words import integration_words
 from backend.services.reports import CycleFacts, cycle_report, iso
+from backend.services.watch import has_worker, installation_troubles
+from backend.store.alerts import AlertStore
 from backend.store.cycles import CycleStore, InstallationStore
-from backend.store.status import StatusStore
-from backend.store.work import Scope
+from backend.store.status import Queue, StatusStore
+from backend.store.work import MOST_CLAIMS
 
-ALIVE = timedelta(seconds=15)
+ALERTS_SHOWN = 50
+NAMED = 5  # stuck stores that the summary names
 
 
 class PollingStatus:
@@ -36,14 +51,22 @@ class PollingStatus:
             counts = await CycleStore(tx).counts([row.id for row in cycles], company_id)
             totals = await CycleStore(tx).totals(company_id)
             workers = await InstallationStore(tx).workers()
+            installation = await InstallationStore(tx).state()
             store = StatusStore(tx, company_id)
             integrations = await store.integrations(scope)
             deliveries = await store.deliveries(now)
+            queues = await store.queues(scope, now)
+            open_ones = await AlertStore(tx).listed(company_id, True, ALERTS_SHOWN, None)
+            alert_counts = await AlertStore(tx).counts(company_id)
         last = cycles[0] if cycles else None
         next_beat = last.started_at + timedelta(seconds=interval) if last is not None and is_wanted else None
         facts = CycleFacts(last.id, last.kind, last.started_at, last.finished_at) if last is not None else None
+        outlook = Outlook(now, installation.changed_at if installation and is_wanted else None, interval, MOST_CLAIMS)
+        stores = [self._integration(row, outlook) for row in integrations]
+        troubles = dict(installation_troubles(queues, outlook, has_worker=has_worker(workers, now)))
         return {
             "running": is_wanted,
+            "summary": _summary(stores, outlook, troubles, alert_counts),
             "interval_seconds": interval,
             "last_beat_at": iso(last.started_at) if last is not None else None,
             "next_beat_at": iso(max(next_beat, now)) if next_beat is not None else None,
@@ -52,14 +75,21 @@ class PollingStatus:
             "workers": [_worker(row, now) for row in workers],
             "loops_here": self.loops_here,
             "loops_note": self.loops_note,
-            "integrations": [self._integration(row, now, interval) for row in integrations],
+            "lanes": [_lane(queue, outlook) for queue in queues],
+            "alerts": [alert_row(row) for row in open_ones],
+            "alerts_open": sum(alert_counts.values()),
+            "integrations": stores,
             "deliveries": deliveries,
+            "deliveries_held": held_words(installation),
         }
 
-    def _integration(self, row: Any, now: datetime, interval: int) -> dict[str, Any]:
-        period = max(row.poll_interval_seconds or interval, interval)
-        objective = timedelta(seconds=2 * period + 120)
-        age = now - row.watermark if row.watermark is not None else None
+    def _integration(self, row: Any, outlook: Outlook) -> dict[str, Any]:
+        now, allowed = outlook.now, objective(row.poll_interval_seconds, outlook.interval)
+        read = read_up_to(row)
+        age = now - read if read is not None else None
+        # Whether an old watermark that is read again and again stands still is what the watch found out.
+        trouble = store_trouble(row, outlook, moves=row.alert_kind is None)
+        is_stuck = trouble in STUCK_KINDS
         return {
             "company_id": row.company_id,
             "company": row.company_name,
@@ -69,11 +99,12 @@ class PollingStatus:
             "platform": row.platform,
             "is_mock": row.platform == "mock",
             "status": row.status,
-            "state_in_words": integration_words(row, now, objective),
+            "state_in_words": integration_words(row, now, allowed, trouble if is_stuck else None),
             "watermark": iso(row.watermark),
             "watermark_age_seconds": round(age.total_seconds()) if age is not None else None,
-            "objective_seconds": round(objective.total_seconds()),
-            "is_behind": age is not None and age > objective,
+            "objective_seconds": round(allowed.total_seconds()),
+            "is_behind": age is not None and age > allowed,
+            "is_stuck": is_stuck,
             "next_poll_at": iso(row.next_poll_at),
             "last_success_at": iso(row.last_success_at),
             "last_error": row.last_error,
@@ -90,7 +121,39 @@ def _worker(row: Any, now: datetime) -> dict[str, Any]:
         "pid": row.pid,
         "role": row.role,
         "runs_loops": row.runs_loops,
+        "lanes": row.lanes.split(",") if row.lanes else [],
+        "bell": row.bell,
         "started_at": iso(row.started_at),
         "seen_at": iso(row.seen_at),
-        "alive": now - row.seen_at < ALIVE,
+        "alive": now - row.seen_at < WORKER_ALIVE,
     }
+
+
+def _lane(queue: Queue, outlook: Outlook) -> dict[str, Any]:
+    waited = outlook.now - queue.oldest_at if queue.oldest_at else timedelta(0)
+    return {
+        "lane": queue.lane,
+        "due": queue.due,
+        "oldest_due_seconds": max(round(waited.total_seconds()), 0),
+        "leases": queue.leased,
+        "is_behind": outlook.wanted_since is not None and waited > lane_limit(queue.lane, outlook.interval),
+    }
+
+
+def _summary(
+    stores: list[dict[str, Any]], outlook: Outlook, troubles: dict[str, str], alert_counts: dict[str, int]
+) -> str:
+    """Return how polling stands as a whole, in words."""
+    if outlook.wanted_since is None:
+        return "Polling is stopped: nothing is polled, and nothing is stuck."
+    stuck, count = [store["name"] for store in stores if store["is_stuck"]], len(stores)
+    said = [f"Polling is wanted for {count} {'store' if count == 1 else 'stores'}."]
+    said.extend(troubles.values())
+    if stuck:
+        named = ", ".join(stuck[:NAMED]) + (", ..." if len(stuck) > NAMED else "")
+        said.append(f"Stuck: {len(stuck)} of them ({named}).")
+    elif count and not troubles:
+        said.append("None of them is stuck.")
+    if alerts := sum(alert_counts.values()):
+        said.append(f"{alerts} {'alert is' if alerts == 1 else 'alerts are'} open.")
+    return " ".join(said)

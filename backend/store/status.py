@@ -2,14 +2,57 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, select, true
+from sqlalchemy import ColumnElement, Table, and_, case, exists, func, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from backend.models import companies, company_agents, deliveries, integrations
-from backend.store.work import Scope
+from backend.domain.work import Scope
+from backend.models import (
+    alerts,
+    carts,
+    companies,
+    company_agents,
+    deliveries,
+    destinations,
+    installation_state,
+    integrations,
+)
+from backend.store.work import MOST_CLAIMS
+
+MOST_COUNTED = 10_000  # due rows of one company or destination; beyond that only the oldest is of interest
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A lane's due rows: how many wait (a company's or destination's first 10,000), since when, and how many are held.
+
+    Rows are stores, carts and deliveries; `leased` counts what workers hold: stores, carts and destinations.
+    """
+
+    lane: str
+    due: int
+    oldest_at: datetime | None
+    leased: int
+
+
+def watched(scope: Scope) -> ColumnElement[bool]:
+    """Return the condition that an integration, joined with agent and company, is one that should be polled."""
+    return and_(
+        company_agents.c.template_slug == scope.template_slug,
+        company_agents.c.status == "active",
+        companies.c.status == "active",
+        integrations.c.platform.in_([*scope.platforms, "mock"]),
+    )
+
+
+def with_agent() -> Any:
+    """Return integrations joined with their agents and companies."""
+    i, agents = integrations.c, company_agents.c
+    on_agent = and_(agents.company_id == i.company_id, agents.id == i.agent_id)
+    return integrations.join(company_agents, on_agent).join(companies, companies.c.id == i.company_id)
 
 
 class StatusStore:
@@ -23,13 +66,23 @@ class StatusStore:
         return true() if self._company is None else column == self._company
 
     async def integrations(self, scope: Scope) -> list[Any]:
-        """Return integrations of the template's active agents with their agent's and company's names."""
+        """Return integrations of the template's active agents with the names around them and their open alert's kind."""
         on_agent = and_(
             company_agents.c.company_id == integrations.c.company_id,
             company_agents.c.id == integrations.c.agent_id,
         )
+        alert = (
+            select(func.min(alerts.c.kind))
+            .where(
+                alerts.c.company_id == integrations.c.company_id,
+                alerts.c.subject_id == integrations.c.id,
+                alerts.c.closed_at.is_(None),
+            )
+            .scalar_subquery()
+        )
+        names = company_agents.c.name.label("agent_name"), companies.c.name.label("company_name")
         query = (
-            select(integrations, company_agents.c.name.label("agent_name"), companies.c.name.label("company_name"))
+            select(integrations, *names, alert.label("alert_kind"))
             .join(company_agents, on_agent)
             .join(companies, companies.c.id == integrations.c.company_id)
             .where(
@@ -58,3 +111,72 @@ class StatusStore:
             "superseded": counts.get("superseded", 0),
             "oldest_due_seconds": round((now - due_at).total_seconds()) if due_at is not None else 0,
         }
+
+    async def queues(self, scope: Scope, now: datetime) -> list[Queue]:
+        """Return what waits in each lane."""
+        return [await self._polls(scope, now), await self._sweep(now), await self._deliveries(now)]
+
+    async def _polls(self, scope: Scope, now: datetime) -> Queue:
+        c = integrations.c
+        due_at = case((c.waiting_until > c.next_poll_at, c.waiting_until), else_=c.next_poll_at)
+        query = (
+            select(func.count(), func.min(due_at))
+            .select_from(with_agent())
+            .where(
+                watched(scope),
+                or_(c.status == "active", and_(c.status == "paused", c.pause_reason == "credentials_rejected")),
+                c.claims < MOST_CLAIMS,
+                c.next_poll_at <= now,
+                or_(c.waiting_until.is_(None), c.waiting_until <= now),
+                _is_free(integrations, now),
+                self._mine(c.company_id),
+            )
+        )
+        due, oldest_at = (await self._connection.execute(query)).one()
+        return Queue("polls", due, oldest_at, await self._leased(integrations, now))
+
+    async def _sweep(self, now: datetime) -> Queue:
+        """Look at one company after the other, each through the index of its own due carts."""
+        c = carts.c
+        mine = and_(c.company_id == companies.c.id, c.next_check_at < now, c.state.in_(["active", "abandoned"]))
+        oldest = select(func.min(c.next_check_at)).where(mine).correlate(companies).scalar_subquery()
+        some = select(c.id).where(mine).correlate(companies).limit(MOST_COUNTED).subquery()
+        counted = select(func.count()).select_from(some).scalar_subquery()
+        query = select(func.coalesce(func.sum(counted), 0), func.min(oldest)).where(self._mine(companies.c.id))
+        due, oldest_at = (await self._connection.execute(query)).one()
+        return Queue("sweep", int(due), oldest_at, await self._leased(carts, now))
+
+    async def _deliveries(self, now: datetime) -> Queue:
+        """Look at one destination after the other; what a destination's own state holds back is not due."""
+        d, to = deliveries.c, destinations.c
+        mine = and_(
+            d.company_id == to.company_id, d.destination_id == to.id, d.state == "pending", d.next_attempt_at <= now
+        )
+        oldest = select(func.min(d.next_attempt_at)).where(mine).correlate(destinations).scalar_subquery()
+        some = select(d.id).where(mine).correlate(destinations).limit(MOST_COUNTED).subquery()
+        counted = select(func.count()).select_from(some).scalar_subquery()
+        waiting = (
+            select(counted.label("due"), oldest.label("oldest"), to.held_until)
+            .where(
+                to.status == "active",
+                or_(to.held_until.is_(None), to.held_until <= now),
+                ~exists().where(installation_state.c.hold_reason.is_not(None)),
+                self._mine(to.company_id),
+            )
+            .subquery()
+        ).c
+        due_at = case((waiting.held_until > waiting.oldest, waiting.held_until), else_=waiting.oldest)
+        query = select(func.coalesce(func.sum(waiting.due), 0), func.min(due_at)).where(waiting.due > 0)
+        due, oldest_at = (await self._connection.execute(query)).one()
+        return Queue("deliveries", int(due), oldest_at, await self._leased(destinations, now))
+
+    async def _leased(self, table: Table, now: datetime) -> int:
+        c = table.c
+        query = select(func.count()).where(
+            c.lease_token.is_not(None), c.lease_expires_at > now, self._mine(c.company_id)
+        )
+        return int((await self._connection.execute(query)).scalar_one())
+
+
+def _is_free(table: Table, now: datetime) -> ColumnElement[bool]:
+    return or_(table.c.lease_token.is_(None), table.c.lease_expires_at <= now)

@@ -16,6 +16,7 @@ depends_on = None
 CHECKED = sa.text("next_check_at IS NOT NULL")
 LEASED = sa.text("lease_token IS NOT NULL")
 OPEN = sa.text("closed_at IS NULL")
+DEAD = sa.text("state = 'dead'")
 
 
 def _added() -> dict[str, list[sa.Column[object]]]:
@@ -60,6 +61,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_alerts_list", "alerts", ["company_id", "opened_at"])
     _index("ix_alerts_open", "alerts", ["company_id", "subject_id", "kind"], OPEN, unique=True)
+    _index("ix_deliveries_dead", "deliveries", ["company_id", "destination_id", "finished_at"], DEAD)
     _index("ix_destinations_lease", "destinations", ["lease_token"], LEASED)
     op.create_index("ix_integrations_company_due", "integrations", ["company_id", "next_poll_at"])
     _index("ix_carts_company_due", "carts", ["company_id", "next_check_at"], CHECKED)
@@ -87,6 +89,7 @@ def downgrade() -> None:
     _index("ix_carts_due", "carts", ["next_check_at"], CHECKED)
     op.drop_index("ix_carts_company_due", table_name="carts")
     op.drop_index("ix_integrations_company_due", table_name="integrations")
+    op.drop_index("ix_deliveries_dead", table_name="deliveries")
     op.drop_index("ix_destinations_lease", table_name="destinations")
     op.drop_table("alerts")
     for table, added in _added().items():
