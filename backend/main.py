@@ -6,6 +6,7 @@ listens where HOST and PORT say.
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -44,15 +45,19 @@ from backend.routers import (
 from backend.routers.deps import SignIn
 from backend.routers.edge import BodyGuard, Edge
 from backend.routers.problems import add_handlers
+from backend.services.lanes import LANE_NAMES
 from backend.services.wiring import build_services
-from backend.worker import Worker
+from backend.worker import Post, Worker
 
 ROUTERS = (polling, companies, agents, integrations, destinations, carts, deliveries, cycles, quarantine, health, pages)
 STATIC = Path(__file__).resolve().parent / "static"
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """Return the web app. Raises `SetupProblem` when the installation cannot be served as it is set up."""
+def create_app(settings: Settings | None = None, lanes: tuple[str, ...] = LANE_NAMES) -> FastAPI:
+    """Return the web app; RUN_LOOPS says whether it also works on `lanes`.
+
+    Raises `SetupProblem` when the installation cannot be served as it is set up.
+    """
     settings = settings or load_settings()
     check_setup(settings)
     app = FastAPI(
@@ -60,7 +65,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version="1.0",
         description=reference.DESCRIPTION,
         openapi_tags=reference.TAGS,
-        lifespan=_lifespan(settings),
+        lifespan=_lifespan(settings, Post("web", lanes)),
         docs_url=None,  # FastAPI's own page loads its scripts from the internet; ours is in routers/reference.py
         redoc_url=None,
     )
@@ -85,7 +90,7 @@ def check_setup(settings: Settings) -> None:
         raise SetupProblem("ENV=production needs API keys, and none can exist yet: use ENV=development on this machine")
 
 
-def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _lifespan(settings: Settings, post: Post) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         set_up_logs(settings)
@@ -94,7 +99,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
             app.state.services = await build_services(settings)
             stack.push_async_callback(app.state.services.aclose)
             if settings.run_loops:
-                await stack.enter_async_context(Worker(app.state.services, role="web").running())
+                await stack.enter_async_context(Worker(app.state.services, post).running())
             yield
 
     return lifespan
@@ -116,15 +121,22 @@ def __getattr__(name: str) -> FastAPI:
     return made
 
 
-def serve() -> None:
-    """Serve on HOST and PORT until SIGINT or SIGTERM. A faulty setting ends the process with one line and code 2."""
-    try:
-        settings = load_settings()
-    except SetupProblem as problem:
-        sys.stderr.write(f"error: {problem}\n")
-        raise SystemExit(2) from None
-    uvicorn.run("backend.main:app", host=settings.host, port=settings.port)
+def serve(settings: Settings, lanes: tuple[str, ...] = LANE_NAMES) -> None:
+    """Serve on HOST and PORT until SIGINT or SIGTERM. Raises `SetupProblem` before anything is served."""
+    app = create_app(settings, lanes)
+    asyncio.run(_look_first(settings))
+    uvicorn.run(app, host=settings.host, port=settings.port)
+
+
+async def _look_first(settings: Settings) -> None:
+    """Find what is wrong with the database or the keys now: a server tells of it with a trace."""
+    await prepare_database(settings)
+    await (await build_services(settings)).aclose()
 
 
 if __name__ == "__main__":
-    serve()
+    try:
+        serve(load_settings())
+    except SetupProblem as problem:
+        sys.stderr.write(f"error: {problem}\n")
+        raise SystemExit(2) from None

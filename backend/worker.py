@@ -1,4 +1,4 @@
-"""The background loops of a process: which run here, the bells that ring them, and the way they end."""
+"""The background loops of a process: which lanes it works on, the bells that ring them, and the way they end."""
 
 from __future__ import annotations
 
@@ -8,25 +8,34 @@ import gc
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, Literal, TypeVar
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from backend.errors import Unavailable
+from backend.config import Settings
+from backend.db import prepare_database
+from backend.errors import SetupProblem, Unavailable
+from backend.services.lanes import LANE_NAMES, POLLS
 from backend.services.poller import Rhythm
-from backend.services.wiring import Services
+from backend.services.wiring import Services, build_services
 from backend.store.cycles import InstallationStore
 
 log = structlog.get_logger()
+T = TypeVar("T")
 
 SIGN_IN_EVERY = 1.0  # seconds between looks at the wanted state
 TICK = 0.5  # seconds between bells of the sweep and delivery lanes
 FORGET_WORKERS = timedelta(hours=1)
+ONE_AT_A_TIME = (
+    "another process runs the background loops of this SQLite database: set DATABASE_URL to a PostgreSQL database "
+    "to run several, or use run_abandoned_cart_polling.py --once, which works beside them"
+)
 
 
 def quiet_collector() -> None:
@@ -90,20 +99,41 @@ class LoopLock:
             self._file = None
 
 
-class Worker:
-    """Runs the lanes while polling is wanted. A bell only means "look now": it may be lost or doubled."""
+@dataclass(frozen=True, slots=True)
+class Post:
+    """What a worker is there for: its role, the lanes it works on, and who rings them.
 
-    def __init__(self, services: Services, role: str = "worker") -> None:
+    `ticks`: its own scheduler does. `celery`: messages do; its own scheduler only looks now and then, so that a lost
+    message or a broker that is down loses nothing.
+    """
+
+    role: str = "worker"
+    lanes: tuple[str, ...] = LANE_NAMES
+    bell: Literal["ticks", "celery"] = "ticks"
+
+
+def read_lanes(text: str) -> tuple[str, ...]:
+    """Return the lanes named in `text`, separated by commas; all of them if it is empty. Raises `SetupProblem`."""
+    asked = {part.strip() for part in text.split(",") if part.strip()}
+    if unknown := sorted(asked - set(LANE_NAMES)):
+        raise SetupProblem(f"no lane is called {unknown[0]}: choose from {', '.join(LANE_NAMES)}")
+    return tuple(lane for lane in LANE_NAMES if not asked or lane in asked)
+
+
+class Worker:
+    """Works on its lanes while polling is wanted. A bell only means "look now": it may be lost, doubled or late."""
+
+    def __init__(self, services: Services, post: Post | None = None) -> None:
         self._services = services
-        self._role = role
+        self.post = post or Post()
         self._started_at = services.clock.now()
         self._scheduler = AsyncIOScheduler(
             timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
         )
         settings = services.settings
         self._lock = LoopLock(settings.sqlite_path) if settings.is_sqlite else None
-        self._rhythm: Rhythm | None = None  # of the beat job, None while there is none
-        self._running: set[asyncio.Task[object]] = set()
+        self._rhythm: Rhythm | None = None  # of the lanes' jobs, None while there are none
+        self._running: set[asyncio.Task[Any]] = set()
 
     def holds_the_loops(self) -> bool:
         """Whether this process may run the loops: always on PostgreSQL, one process at a time on SQLite."""
@@ -114,17 +144,38 @@ class Worker:
         """Run the loops while the block lasts, then let work in flight end within the drain limit."""
         quiet_collector()
         await self._sign_in()
-        self._scheduler.add_job(self._guarded(self._sign_in), "interval", seconds=SIGN_IN_EVERY, id="sign-in")
+        self._scheduler.add_job(self._keep_signed_in, "interval", seconds=SIGN_IN_EVERY, id="sign-in")
         self._scheduler.start()
+        log.info("worker.started", role=self.post.role, lanes=self.post.lanes, bell=self.post.bell)
         try:
             yield
         finally:
             await self._drain()
 
-    async def run(self) -> None:
-        """Run until cancelled."""
-        async with self.running():
-            await asyncio.Event().wait()
+    async def ring(self, lane: str, seconds: float) -> bool:
+        """Ring a lane and wait for what comes of it, but for so many seconds at most; the work itself goes on.
+
+        Returns whether more may be due: others are welcome to it.
+        """
+        if self._services.leases.is_winding_down:
+            return True
+        work = self._spawn(lane)
+        await asyncio.wait({work}, timeout=seconds)
+        return not work.done() or work.cancelled() or work.result()
+
+    def wind_down(self) -> None:
+        """Claim nothing more. What is in hand goes on until `running` ends. May be called from any thread."""
+        self._services.leases.is_winding_down = True
+
+    async def _keep_signed_in(self) -> None:
+        """Sign in once more, as a task that shutdown can wait for."""
+        await asyncio.wait({self._track(self._try_to_sign_in())})
+
+    async def _try_to_sign_in(self) -> None:
+        try:
+            await self._sign_in()
+        except Exception:  # whatever it was, the worker lives on and says so
+            log.exception("worker.sign_in_failed")
 
     async def _sign_in(self) -> None:
         """Say that this worker lives, and follow the wanted state."""
@@ -132,11 +183,7 @@ class Worker:
         services.clock.follow(await services.database.server_time())
         has_loops = self.holds_the_loops()
         services.status.loops_here = has_loops
-        services.status.loops_note = (
-            "this process runs the background loops"
-            if has_loops
-            else "another process holds the background loops of this SQLite database; start and stop still act on it"
-        )
+        services.status.loops_note = self._note(has_loops=has_loops)
         async with services.database.work() as tx:
             store = InstallationStore(tx)
             await store.sign_in(self._row(has_loops=has_loops))
@@ -144,60 +191,77 @@ class Worker:
         rhythm = await services.poller.rhythm()
         self._follow(rhythm if rhythm.is_wanted and has_loops else None)
 
+    def _note(self, *, has_loops: bool) -> str:
+        if not has_loops:
+            return "another process holds the background loops of this SQLite database; start and stop still act on it"
+        only = "" if self.post.lanes == LANE_NAMES else f": {', '.join(self.post.lanes)} only"
+        return f"this process runs the background loops{only}"
+
     def _row(self, *, has_loops: bool) -> dict[str, object]:
         return {
             "id": self._services.leases.worker_id,
             "host": socket.gethostname()[:200],
             "pid": os.getpid(),
-            "role": self._role,
+            "role": self.post.role,
             "runs_loops": has_loops,
+            "lanes": ",".join(self.post.lanes),
+            "bell": self.post.bell,
             "started_at": self._started_at,
             "seen_at": self._services.clock.now(),
         }
 
     def _follow(self, rhythm: Rhythm | None) -> None:
-        """Make the jobs what is wanted; None means none."""
+        """Make the lanes' jobs what is wanted; None means none."""
         if rhythm == self._rhythm:
             return
-        for job in ("beat", "sweep", "deliver"):
-            if self._scheduler.get_job(job):
-                self._scheduler.remove_job(job)
+        for lane in self.post.lanes:
+            if self._scheduler.get_job(lane):
+                self._scheduler.remove_job(lane)
         self._rhythm = rhythm
         if rhythm is None:
             return
-        poller, now = self._services.poller, self._services.clock.now()
+        for lane in self.post.lanes:
+            self._spawn(lane)  # at once too: whoever presses start sees something
+            start = rhythm.since if lane == POLLS and self.post.bell == "ticks" else None
+            seconds = self._seconds(lane, rhythm)
+            self._scheduler.add_job(self._tick(lane), "interval", seconds=seconds, id=lane, start_date=start)
 
-        async def beat() -> None:
-            await poller.run_beat(rhythm)
+    def _seconds(self, lane: str, rhythm: Rhythm) -> float:
+        """Return the seconds between two ticks of a lane."""
+        if self.post.bell == "celery":
+            return self._services.settings.safety_tick_seconds
+        return rhythm.interval if lane == POLLS else TICK
 
-        add = self._scheduler.add_job
-        add(self._guarded(beat), "interval", seconds=rhythm.interval, id="beat", start_date=rhythm.since)
-        self._spawn(self._guarded(beat)())  # the present beat: whoever presses start sees something at once
-        add(self._guarded(poller.sweep), "interval", seconds=TICK, id="sweep", next_run_time=now)
-        add(self._guarded(poller.deliver), "interval", seconds=TICK, id="deliver", next_run_time=now)
+    def _tick(self, lane: str) -> Callable[[], Awaitable[None]]:
+        """Return the job that rings a lane. It does not wait for the work, so no tick is skipped because of it."""
 
-    def _guarded(self, work: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
-        """Run one bell as a task that shutdown can wait for; a failure is logged and the next bell tries again."""
+        async def tick() -> None:
+            self._spawn(lane)
 
-        async def ring() -> None:
-            task = asyncio.ensure_future(work())
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
-            await asyncio.wait({task})
-            if not task.cancelled() and (error := task.exception()) is not None:
-                log.error("bell.failed", exc_info=error)  # the rows are still due: the next bell finds them
+        return tick
 
-        return ring
+    def _spawn(self, lane: str) -> asyncio.Task[bool]:
+        return self._track(self._look(lane))
 
-    def _spawn(self, work: Awaitable[None]) -> None:
-        task: asyncio.Task[object] = asyncio.ensure_future(work)
+    def _track(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Start work as a task that shutdown can wait for."""
+        task = asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+        return task
+
+    async def _look(self, lane: str) -> bool:
+        """Work on a lane until nothing is due; a failure is logged and the next bell tries again."""
+        try:
+            return await self._services.poller.ring(lane)
+        except Exception:  # the rows are still due: the next bell finds them
+            log.exception("bell.failed", lane=lane)
+            return False
 
     async def _drain(self) -> None:
         """Ring and claim no more, let work in flight end, cancel what is left after the limit, sign out."""
         self._scheduler.pause()
-        self._services.leases.is_winding_down = True
+        self.wind_down()
         running = {task for task in self._running if not task.done()}
         if running:
             await asyncio.wait(running, timeout=self._services.settings.drain_seconds)
@@ -212,3 +276,22 @@ class Worker:
             log.warning("worker.sign_out_failed")
         if self._lock is not None:
             self._lock.release()
+        log.info("worker.ended", role=self.post.role, cut_off=sum(task.cancelled() for task in running))
+
+
+@asynccontextmanager
+async def at_work(settings: Settings, post: Post) -> AsyncIterator[Worker]:
+    """Open the services of a process that only works, and run its worker while the block lasts.
+
+    Raises `SetupProblem` when the installation cannot be worked on as it is set up.
+    """
+    await prepare_database(settings)
+    services = await build_services(settings)
+    try:
+        worker = Worker(services, post)
+        if not worker.holds_the_loops():
+            raise SetupProblem(ONE_AT_A_TIME)
+        async with worker.running():
+            yield worker
+    finally:
+        await services.aclose()

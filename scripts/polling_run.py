@@ -19,7 +19,7 @@ from backend.db import prepare_database
 from backend.errors import SetupProblem
 from backend.logs import set_up_logs
 from backend.services.wiring import Services, build_services
-from backend.worker import Worker, stop_on_signals
+from backend.worker import ONE_AT_A_TIME, Worker, stop_on_signals
 from scripts.configure import configure, read_file
 from scripts.progress import (
     Display,
@@ -33,10 +33,6 @@ from scripts.progress import (
 )
 
 INTERRUPTED = 130
-ONE_AT_A_TIME = (
-    "another process runs the background loops of this SQLite database: set DATABASE_URL to a PostgreSQL database "
-    "to run several, or use --once, which works beside them"
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from backend.domain.signing import make_secret
 from backend.models import poll_cycles, workers
 from backend.services.wiring import Services, build_services
 from backend.store.cycles import InstallationStore
-from backend.worker import LoopLock, Worker
+from backend.worker import LoopLock, Post, Worker
 from simulator.custom import CustomSimulator
 from simulator.partner import PartnerSimulator
 from tests.factories import make_agent, make_company, make_destination, make_integration
@@ -57,7 +57,7 @@ class Scene:
         """Return the services of a process whose worker runs while the block lasts."""
         services = await build_services(self.world.settings.model_copy(update={"drain_seconds": 1.0, **settings}))
         try:
-            async with Worker(services, role="test").running():
+            async with Worker(services, Post("test")).running():
                 yield services
         finally:
             await services.aclose()

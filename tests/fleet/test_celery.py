@@ -1,0 +1,153 @@
+"""Celery rings the lanes: workers per lane, beat, Flower; and what becomes of carts when messages or Redis are lost."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+
+from backend.models import deliveries, workers
+from tests.e2e.scene import Account, Scene, until
+from tests.fleet.commands import NEVER, Fleet
+from tests.fleet.redis_server import RedisServer, free_port
+
+pytestmark = pytest.mark.redis
+
+LANES = ("polls", "sweep", "deliveries")
+LEASE = "3"  # seconds, where a test waits for one to run out
+OFTEN = "1"  # seconds between two safety ticks
+
+
+async def has_pending(scene: Scene) -> bool:
+    """Whether a delivery waits."""
+    return bool(await scene.rows(deliveries, deliveries.c.state == "pending"))
+
+
+async def has_none_pending(scene: Scene) -> bool:
+    """Whether no delivery waits."""
+    return not await has_pending(scene)
+
+
+async def faultless(scene: Scene) -> bool:
+    """Wait until every cart has arrived; return whether none was lost, doubled or otherwise wronged."""
+    await scene.finished()
+    account: Account = await scene.close_account()
+    assert (account.lost, account.doubled, account.faults) == ([], [], [])
+    return True
+
+
+@pytest.mark.parametrize("app", ["backend.celery_app", "app.celery"])
+async def test_worker_and_beat_as_printed_hand_every_cart_off_once(scene: Scene, fleet: Fleet, app: str) -> None:
+    worker = await fleet.worker(app=app, SAFETY_TICK_SECONDS=NEVER)
+    beat = await fleet.beat(app)
+    assert await faultless(scene)
+    assert (await worker.end(), await beat.end()) == (0, 0)
+
+
+async def test_a_worker_per_lane_hands_every_cart_off_once(scene: Scene, fleet: Fleet) -> None:
+    for lane in LANES:
+        await fleet.worker("-Q", lane, SAFETY_TICK_SECONDS=NEVER)
+    await fleet.beat()
+    assert await faultless(scene)
+
+
+async def test_a_worker_of_one_queue_signs_in_for_that_lane_only(scene: Scene, fleet: Fleet) -> None:
+    worker = await fleet.worker("-Q", "deliveries")
+    (row,) = await scene.rows(workers)
+    assert (row.role, row.lanes, row.bell, row.runs_loops) == ("celery", "deliveries", "celery", True)
+    assert (await worker.end(), await scene.rows(workers)) == (0, [])
+
+
+async def test_a_worker_of_one_queue_delivers_what_others_have_polled(scene: Scene, fleet: Fleet) -> None:
+    polls = await fleet.plain_worker("--lanes", "polls,sweep")
+    await until(lambda: has_pending(scene))
+    assert (await polls.end(), scene.arrived()) == (0, [])
+    await fleet.worker("-Q", "deliveries", SAFETY_TICK_SECONDS=NEVER)
+    await fleet.beat()
+    asked = len(scene.store.requests)
+    await until(lambda: has_none_pending(scene))
+    assert (len(scene.arrived()) > 0, len(scene.store.requests)) == (True, asked)
+
+
+async def test_with_every_message_lost_the_safety_tick_hands_every_cart_off(scene: Scene, fleet: Fleet) -> None:
+    await fleet.worker(SAFETY_TICK_SECONDS=OFTEN)  # and no beat
+    assert await faultless(scene)
+
+
+async def test_with_redis_killed_and_flushed_the_safety_tick_hands_every_cart_off(
+    scene: Scene, redis: RedisServer, fleet: Fleet
+) -> None:
+    worker = await fleet.worker(SAFETY_TICK_SECONDS=OFTEN)
+    beat = await fleet.beat()
+    await until(lambda: len(scene.arrived()) > 0)
+    await redis.kill()
+    scene.fill(20)
+    assert await faultless(scene)
+    assert (worker.process.returncode, beat.process.returncode) == (None, None)
+
+
+async def test_a_worker_starts_works_and_ends_in_order_without_any_broker(
+    scene: Scene, redis: RedisServer, fleet: Fleet
+) -> None:
+    await redis.kill()
+    worker = await fleet.worker(SAFETY_TICK_SECONDS=OFTEN)
+    assert await faultless(scene)
+    assert await worker.end() == 0
+
+
+async def test_messages_are_heard_again_when_redis_comes_back_empty(
+    scene: Scene, redis: RedisServer, fleet: Fleet
+) -> None:
+    await fleet.worker(SAFETY_TICK_SECONDS=NEVER)
+    await fleet.beat()
+    await until(scene.has_all)
+    await redis.kill()
+    scene.fill(20)
+    assert await redis.start()
+    assert await faultless(scene)
+
+
+async def test_messages_to_a_lane_that_nobody_works_on_do_not_pile_up(redis: RedisServer, fleet: Fleet) -> None:
+    await fleet.beat()
+
+    async def all_rung() -> bool:
+        return [await redis.ask("LLEN", lane) for lane in LANES] == [":1"] * 3
+
+    await until(all_rung)
+    await asyncio.sleep(3)  # three times the time between two messages
+    assert await all_rung()
+
+
+async def test_killing_one_of_two_workers_loses_and_doubles_nothing(scene: Scene, fleet: Fleet) -> None:
+    await fleet.beat()
+    doomed = await fleet.worker(LEASE_SECONDS=LEASE)
+    await fleet.worker(LEASE_SECONDS=LEASE)
+    await until(lambda: len(scene.arrived()) > 0)
+    scene.fill(40)
+    await until(lambda: len(scene.arrived()) > 30)
+    await doomed.kill()
+    await scene.note_kill()
+    assert await faultless(scene)
+
+
+async def test_several_workers_of_one_machine_are_told_apart_in_flower(fleet: Fleet) -> None:
+    first, second = await fleet.worker("-Q", "polls"), await fleet.worker("-Q", "sweep")
+    port = free_port()
+    await fleet.start(
+        "celery", "-A", "backend.celery_app", "flower", f"--port={port}", "--address=127.0.0.1",
+        FLOWER_UNAUTHENTICATED_API="true",
+    )  # fmt: skip
+    shown: set[str] = set()
+
+    async def both_are_shown() -> bool:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+            try:
+                shown.update((await client.get("/api/workers", params={"refresh": 1})).json())
+            except httpx.TransportError:
+                return False
+        return len(shown) == 2
+
+    await until(both_are_shown)
+    pids = {str(command.process.pid) for command in (first, second)}
+    assert {name.partition("@")[0].removeprefix("worker-") for name in shown} == pids
