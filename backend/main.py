@@ -36,6 +36,7 @@ from backend.routers import (
     deliveries,
     destinations,
     health,
+    hold,
     integrations,
     pages,
     polling,
@@ -49,7 +50,20 @@ from backend.services.lanes import LANE_NAMES
 from backend.services.wiring import build_services
 from backend.worker import Post, Worker
 
-ROUTERS = (polling, companies, agents, integrations, destinations, carts, deliveries, cycles, quarantine, health, pages)
+ROUTERS = (
+    polling,
+    companies,
+    agents,
+    integrations,
+    destinations,
+    carts,
+    deliveries,
+    hold,
+    cycles,
+    quarantine,
+    health,
+    pages,
+)
 STATIC = Path(__file__).resolve().parent / "static"
 
 

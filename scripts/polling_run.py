@@ -110,6 +110,8 @@ async def _once(services: Services, shown: Display, order: Order) -> int:
     else:
         for line in report_lines(report):
             print(line, flush=True)
+    if (held := await services.hold.state()) is not None:
+        print(f"deliveries are held: {held['reason']}. {held['what_to_do']}", file=sys.stderr, flush=True)
     return 0 if report["ok"] else 1
 
 

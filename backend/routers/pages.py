@@ -99,7 +99,7 @@ async def show_live(services: Using) -> Response:
 @router.post("/console/start")
 async def press_start(request: Request, services: Using) -> Response:
     """Start polling from the console's form."""
-    interval = (await _form(request)).get("interval", "")
+    interval = (await form_fields(request)).get("interval", "")
     try:
         if not interval.isascii() or not interval.isdigit() or len(interval) > 6:
             return _back("bad_interval")
@@ -123,7 +123,7 @@ async def press_test_once(services: Using) -> Response:
     return _back("tested", cycle=report["cycle_id"])
 
 
-async def _form(request: Request) -> dict[str, str]:
+async def form_fields(request: Request) -> dict[str, str]:
     """Return a form's fields, the last of each name; what cannot be read is as if it were not there."""
     text = (await request.body()).decode("ascii", "replace")
     try:

@@ -59,6 +59,14 @@ class Answer(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
 
+class Held(Answer):
+    """A hold on deliveries."""
+
+    reason: str = Field(examples=["the database was restored or copied since it was last used 2026-01-05T10:30:00Z"])
+    held_at: str = Field(examples=["2026-01-06T08:00:00.000Z"])
+    what_to_do: str
+
+
 def _in_utc(moment: datetime) -> datetime:
     if not 1970 <= moment.year <= 9990:
         raise Misplaced("the year must be 1970 to 9990", remedy="send a year from 1970 to 9990")

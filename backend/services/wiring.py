@@ -9,19 +9,24 @@ import structlog
 from backend.clock import Clock
 from backend.config import Settings
 from backend.db import Database
-from backend.errors import SetupProblem
+from backend.errors import SetupProblem, Unavailable
 from backend.outbound import Outbound
 from backend.services.abandoned_carts import AbandonedCartAgentService
 from backend.services.agent_integrations import AgentIntegrationService
+from backend.services.alerts import AlertService
 from backend.services.companies import CompanyService
 from backend.services.destinations import DestinationService
 from backend.services.engine import Checkpoint, build_base, build_engine, pass_by
+from backend.services.exposition import Exposition
 from backend.services.integrations import IntegrationService
 from backend.services.keyring import Keyring, check_master_key
 from backend.services.leases import LeaseKeeper
+from backend.services.metrics import Metrics
 from backend.services.overview import OverviewService
 from backend.services.poller import AgentIntegrationPoller
+from backend.services.restore import DeliveryHold
 from backend.services.status import PollingStatus
+from backend.services.watch import Watch
 
 log = structlog.get_logger()
 
@@ -44,6 +49,11 @@ class Services:
     companies: CompanyService
     destinations: DestinationService
     overview: OverviewService
+    hold: DeliveryHold
+    metrics: Metrics
+    watch: Watch
+    exposition: Exposition
+    alerts: AlertService
 
     async def aclose(self) -> None:
         """Stop renewing leases and close every connection."""
@@ -57,9 +67,11 @@ async def build_services(
 ) -> Services:
     """Build the services of one process. Raises `SetupProblem` when a setting is missing or wrong."""
     base = build_base(settings, clock=clock or Clock(), checkpoint=checkpoint)
+    hold = DeliveryHold(settings, base.database, base.clock)
     try:
         await check_master_key(base.database, base.keyring)
-    except SetupProblem:
+        await hold.check()
+    except (SetupProblem, Unavailable):
         await base.aclose()
         raise
     destinations = DestinationService(base.database, base.clock, settings, base.keyring)
@@ -70,7 +82,7 @@ async def build_services(
         except SetupProblem as problem:  # told by every cycle, and no reason to stop the others' work
             log.error("default_destination.refused", problem=str(problem))  # noqa: TRY400  the message says it all
 
-    engine = build_engine(base, make_defaults)
+    engine, metrics = build_engine(base, make_defaults), Metrics()
     return Services(
         settings=settings,
         database=base.database,
@@ -86,4 +98,9 @@ async def build_services(
         companies=CompanyService(base.database, base.clock, base.keyring),
         destinations=destinations,
         overview=OverviewService(base.database, base.clock),
+        hold=hold,
+        metrics=metrics,
+        watch=Watch(settings, base.database, base.clock, metrics),
+        exposition=Exposition(settings, base.database, base.clock, metrics),
+        alerts=AlertService(base.database),
     )

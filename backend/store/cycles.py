@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Row, delete, desc, func, insert, select, update
+from sqlalchemy import Row, delete, desc, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -15,8 +15,11 @@ from backend.domain.ids import new_id
 from backend.domain.work import COUNTS, Tally
 from backend.models import installation_state, poll_cycle_counts, poll_cycles, workers
 
+STAMP_EVERY = timedelta(seconds=3)  # of `installation_state.alive_at`
 
-def _insert_or_leave(connection: AsyncConnection, table: Any, values: dict[str, Any]) -> Any:
+
+def insert_or_leave(connection: AsyncConnection, table: Any, values: dict[str, Any]) -> Any:
+    """Return the statement that inserts a row unless one with its key is there."""
     maker = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     return maker(table).values(**values).on_conflict_do_nothing()
 
@@ -34,16 +37,19 @@ class InstallationStore:
     async def want(self, *, is_wanted: bool, interval: int, now: datetime) -> None:
         """Store the wanted state."""
         values = {"is_wanted": is_wanted, "interval_seconds": interval, "changed_at": now}
-        await self._connection.execute(_insert_or_leave(self._connection, installation_state, {"id": 1, **values}))
+        await self._connection.execute(insert_or_leave(self._connection, installation_state, {"id": 1, **values}))
         await self._connection.execute(update(installation_state).values(**values))
 
     async def sign_in(self, worker: dict[str, Any]) -> None:
-        """Register a worker, or note that it lives; `worker` has the columns of `workers`."""
+        """Register a worker, or note that it lives, and the database with it; `worker` has the columns of `workers`."""
         found = await self._connection.execute(
             update(workers).where(workers.c.id == worker["id"]).values(**{**worker, "id": workers.c.id})
         )
         if found.rowcount == 0:
             await self._connection.execute(insert(workers).values(**worker))
+        c, now = installation_state.c, worker["seen_at"]
+        is_old = or_(c.alive_at.is_(None), c.alive_at < now - STAMP_EVERY)
+        await self._connection.execute(update(installation_state).where(is_old).values(alive_at=now))
 
     async def sign_out(self, worker_id: str) -> None:
         """Remove a worker that ended in order."""
@@ -67,7 +73,7 @@ class CycleStore:
     async def begin(self, cycle_id: str, kind: str, interval: int | None, started_at: datetime) -> bool:
         """Store a cycle unless it is there; True for the one worker that did."""
         values = {"id": cycle_id, "kind": kind, "interval_seconds": interval, "started_at": started_at}
-        done = await self._connection.execute(_insert_or_leave(self._connection, poll_cycles, values))
+        done = await self._connection.execute(insert_or_leave(self._connection, poll_cycles, values))
         return bool(done.rowcount == 1)
 
     async def finish(self, cycle_id: str, now: datetime) -> None:
@@ -126,7 +132,7 @@ async def add_counts(connection: AsyncConnection, company_id: str, where: tuple[
             return
         key = {"company_id": company_id, "id": new_id(), "cycle_id": cycle_id, "worker_id": worker_id}
         # Another task of this worker may be making the row at this moment: wait for it, then count on.
-        await connection.execute(_insert_or_leave(connection, poll_cycle_counts, {**key, "platforms": [], "value": {}}))
+        await connection.execute(insert_or_leave(connection, poll_cycle_counts, {**key, "platforms": [], "value": {}}))
         found = (await connection.execute(query)).one()
     both = Tally(platforms=set(found.platforms), value={k: Decimal(v) for k, v in found.value.items()})
     both.merge(tally)

@@ -118,5 +118,5 @@ def test_the_schema_of_another_product_is_refused(empty_database_url: str) -> No
 def test_an_older_schema_is_refused_with_the_command_that_helps(postgres_server: PostgresServer) -> None:
     url = postgres_server.url(postgres_server.create())
     command.upgrade(alembic_config(url), "0001")
-    with pytest.raises(SetupProblem, match="is at revision 0001, .* run `make migrate`"):
+    with pytest.raises(SetupProblem, match=r"is at revision 0001, .* run `make migrate`"):
         asyncio.run(prepare_database(Settings(_env_file=None, database_url=url)))

@@ -1,0 +1,19 @@
+"""What is said of a hold on deliveries, wherever it is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from backend.services.reports import iso
+
+HOW_TO_RELEASE = (
+    "No delivery is sent until you release them: on the console, with POST /deliveries/release, or with "
+    "scripts/release_deliveries.py. Polls go on meanwhile, so purchases are seen before anything is sent."
+)
+
+
+def held_words(state: Any) -> dict[str, Any] | None:
+    """Return the hold that the installation's row tells of, or None."""
+    if state is None or state.hold_reason is None:
+        return None
+    return {"reason": state.hold_reason, "held_at": iso(state.held_at), "what_to_do": HOW_TO_RELEASE}
