@@ -1,148 +1,69 @@
-"""The runs of `make chaos`: what is killed when, and what came of it."""
+"""The command behind `make chaos`: which experiments there are, in which order, and what is kept of them."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import itertools
-import random
 import secrets
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from backend.db import upgrade_database
-from benchmarks.chaos_report import TWO_WORKERS, Run, Series, page, raw
+from backend.config import Settings
+from backend.logs import set_up_logs
+from benchmarks import chaos_points, storm
+from benchmarks.chaos_course import Course, Outcome
+from benchmarks.chaos_postgres import databases
+from benchmarks.chaos_report import Series, keep
 from benchmarks.servers import ROOT
-from tests.databases import PostgresServer, copy_sqlite, running_postgres
-from tests.e2e.killing import MOMENTS, kill_at, kill_one_of_two
-from tests.e2e.processes import victims
-from tests.e2e.scene import Account, set_up
-from tests.worlds import opened_world
 
-CARTS, MORE_CARTS = 10, 60  # in each of the two stores; the second for the runs with two workers
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One run to be made."""
-
-    database: str
-    moment: str
-    number: int
-
-
-class Databases:
-    """Fresh migrated databases of both kinds."""
-
-    def __init__(self, server: PostgresServer, folder: Path) -> None:
-        self._server = server
-        self._folder = folder
-        self._numbers = itertools.count()
-        self._postgresql = server.create()
-        self._sqlite = folder / "template.db"
-        upgrade_database(server.url(self._postgresql))
-        upgrade_database(f"sqlite+aiosqlite:///{self._sqlite}")
-
-    @asynccontextmanager
-    async def fresh(self, kind: str) -> AsyncIterator[str]:
-        """Give the URL of a new database while the block lasts."""
-        if kind == "sqlite":
-            folder = self._folder / str(next(self._numbers))
-            folder.mkdir()
-            yield await asyncio.to_thread(copy_sqlite, self._sqlite, folder / "carts.db")
-            return
-        name = await asyncio.to_thread(self._server.create, self._postgresql)
-        try:
-            yield self._server.url(name)
-        finally:
-            await asyncio.to_thread(self._server.drop, name)
-
-    @property
-    def postgresql_version(self) -> str:
-        """The server's version."""
-        return self._server.execute("SHOW server_version").split()[0]
-
-
-@contextmanager
-def databases() -> Iterator[Databases]:
-    """Start the server and migrate the templates."""
-    with running_postgres() as server, tempfile.TemporaryDirectory(prefix="chaos-") as folder:
-        yield Databases(server, Path(folder))
-
-
-async def make_run(task: Task, found: Databases, seed: int) -> Run:
-    """Make one run; whatever goes wrong is a fault of it."""
-    luck = random.Random(f"{seed} {task.database} {task.moment} {task.number}")
-    nth = luck.randint(1, MOMENTS[task.moment]) if task.moment in MOMENTS else 0
-    try:
-        async with found.fresh(task.database) as url, opened_world(url) as world:
-            count = CARTS if nth else MORE_CARTS
-            async with set_up(world, count) as scene, victims() as started:
-                made = kill_at(scene, started, task.moment, nth) if nth else kill_one_of_two(scene, started, luck)
-                account = await made
-    except Exception as error:  # noqa: BLE001  one failed run must not end the series; it is told in the table
-        account = Account(faults=[f"{type(error).__name__}: {error}"])
-    return Run(task.database, task.moment, task.number, nth, account)
-
-
-async def make_runs(
-    tasks: Sequence[Task], found: Databases, options: argparse.Namespace, console: Console
-) -> list[Run]:
-    """Make all runs, a few side by side, as each mostly waits for a lease to run out."""
-    runs: list[Run] = []
-    slots = asyncio.Semaphore(options.side_by_side)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("runs", total=len(tasks))
-
-        async def one(task: Task) -> None:
-            async with slots:
-                run = await make_run(task, found, options.seed)
-            runs.append(run)
-            progress.update(bar, advance=1, description=f"{task.database}, {task.moment}")
-            if run.is_bad or (not console.is_terminal and len(runs) % 10 == 0):
-                console.print(f"{len(runs)} of {len(tasks)} runs; last: {run.told()}", highlight=False)
-
-        await asyncio.gather(*(one(task) for task in tasks))
-    return runs
+Experiment = Callable[[Course], Awaitable[Outcome]]
+EXPERIMENTS: dict[str, Experiment] = {
+    "points": chaos_points.run,
+    "storm": storm.run,
+}
 
 
 def read_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description="Kill workers and take account.")
-    parser.add_argument("--runs", type=int, default=20, help="of each moment on each database")
-    parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000), help="repeats a series")
-    parser.add_argument("--database", choices=["sqlite", "postgresql"], action="append", help="only this one")
-    parser.add_argument("--moment", choices=[*MOMENTS, TWO_WORKERS], action="append", help="only this one")
-    parser.add_argument("--side-by-side", type=int, default=3, help="runs at the same time")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description="Break things and take account.")
+    parser.add_argument("--long", action="store_true", help="the counts of the long form: some hours")
+    parser.add_argument("--only", choices=EXPERIMENTS, action="append", help="only this experiment")
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000), help="repeats what chance chose")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
     return parser.parse_args(arguments)
 
 
+async def carry_out(name: str, course: Course) -> Outcome:
+    """Carry out one experiment; whatever goes wrong is a violation of it, and the others still run."""
+    began = time.perf_counter()
+    try:
+        outcome = await EXPERIMENTS[name](course)
+    except Exception as error:  # noqa: BLE001  told in the table, and by the exit code
+        outcome = Outcome(name, "It did not come to its end", ("fault",), "")
+        outcome.rows.append([type(error).__name__])
+        outcome.violations.append(f"{type(error).__name__}: {error}")
+    outcome.seconds = time.perf_counter() - began
+    return outcome
+
+
 def main() -> int:
-    """Make the runs, print and keep their table; 0 when nothing was lost, doubled or otherwise wrong."""
+    """Carry out the experiments, print and keep their tables; 0 when all of them passed."""
     options, console = read_options(), Console()
-    console.print(f"seed {options.seed}", highlight=False)
-    tasks = [
-        Task(database, moment, number)
-        for number in range(options.runs)
-        for database in options.database or ["sqlite", "postgresql"]
-        for moment in options.moment or [*MOMENTS, TWO_WORKERS]
-    ]
+    outcomes: dict[str, Outcome] = {}
+    set_up_logs(Settings(_env_file=None, log_level="error"))  # of what this process does of the product's work itself
     with databases() as found:
-        runs = asyncio.run(make_runs(tasks, found, options, console))
-        series = Series(options.seed, options.runs, options.side_by_side, found.postgresql_version)
-    text = page(runs, series)
-    options.results.mkdir(parents=True, exist_ok=True)
-    kept: Path = options.results / f"chaos-{series.date}.md"
-    kept.write_text(text)
-    kept.with_suffix(".jsonl").write_text(raw(runs))
-    sys.stdout.write(f"{text}\nkept in {kept.relative_to(ROOT) if kept.is_relative_to(ROOT) else kept}\n")
-    return int(any(run.is_bad for run in runs))
+        course = Course(found, console, options.seed, is_long=options.long)
+        series = Series("long" if options.long else "short", options.seed, found.postgres.version)
+        course.tell(f"seed {options.seed}, {series.form} form")
+        for name in options.only or EXPERIMENTS:
+            course.tell(f"-- {name}")
+            outcomes[name] = asyncio.run(carry_out(name, course))
+            sys.stdout.write(keep(name, outcomes[name], series, options.results) + "\n")
+            sys.stdout.flush()
+    bad = [name for name, outcome in outcomes.items() if outcome.violations]
+    course.tell(f"not passed: {', '.join(bad)}" if bad else "all passed")
+    return int(bool(bad))

@@ -42,7 +42,7 @@ class Account:
 
     lost: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
-    in_flight: int = 0  # messages that had arrived and were not yet settled when a worker was killed
+    in_flight: int = 0  # messages that were claimed, or had arrived, and were not settled when a worker was killed
     repeated: int = 0  # messages that came again
     seconds: float = 0.0  # from the kill until everything was delivered
     faults: list[str] = field(default_factory=list)
@@ -120,8 +120,10 @@ class Scene:
         self.killed_at = time.perf_counter()
         await asyncio.sleep(READING_TIME)
         hook = self.partner.hook("p")
-        settled = {row.webhook_id for row in await self.rows(deliveries, deliveries.c.state == "delivered")}
-        self.account.in_flight += len(set(hook.messages) - settled)
+        rows = await self.rows(deliveries)
+        settled = {row.webhook_id for row in rows if row.state == "delivered"}
+        claimed = {row.webhook_id for row in rows if row.state == "pending" and row.lease_token is not None}
+        self.account.in_flight += len((set(hook.messages) - settled) | claimed)
         await self._check_cursors()
 
     async def close_account(self) -> Account:

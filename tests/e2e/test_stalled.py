@@ -2,129 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
-import sqlite3
-from collections.abc import AsyncIterator, Set
-from contextlib import asynccontextmanager, closing
-from datetime import datetime, timedelta
-from typing import Any
-
 import pytest
-from sqlalchemy import text
 
-from backend.clock import Clock
-from backend.models import abandonment_log, cart_events, carts, deliveries, delivery_attempts, delivery_carts
-from backend.services.engine import build_base, build_engine
-from tests.e2e.killing import BYTES_SENT, start_until
-from tests.e2e.processes import Victim, victims
-from tests.e2e.scene import LEASE, Scene, set_up, until
+from tests.e2e.processes import victims
+from tests.e2e.scene import set_up
+from tests.e2e.stalling import MOMENTS, stall_at
 from tests.worlds import World
-
-TABLES = (carts, cart_events, abandonment_log, deliveries, delivery_carts, delivery_attempts)
-# Between "before commit" and the commit no lease can run out unseen: the row, or all of SQLite, is locked until then.
-MOMENTS = ("page_fetched", "after_commit", "delivery_claimed", BYTES_SENT, "answer_read")
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
 async def test_a_worker_stopped_past_its_lease_changes_nothing(world: World, moment: str) -> None:
     async with set_up(world, 10) as scene, victims() as started:
-        stalled = await start_until(scene, started, moment, nth=2)
-        while not await _is_at_rest(scene):
-            await _stop_again(stalled, moment)
-        scene.partner.faults.clear()
-        await scene.note_kill()
-        await asyncio.sleep(LEASE)
-        await _finish_beside(scene)
-        before = await _rows(scene)
-        stalled.send(signal.SIGCONT)
-        await _hand_off_one_more(scene)
-        code = await stalled.end()
-        after = await _rows(scene)
-        account = await scene.close_account()
-    assert {row: after[row] for row in before} == before
-    assert await _belongs_to("s0-late", scene, after.keys() - before.keys())
-    assert (code, account.lost, account.doubled, account.faults) == (0, [], [], [])
-
-
-async def _is_at_rest(scene: Scene) -> bool:
-    """Whether the stopped process holds no locks; twice, as what it sent may not have been read yet."""
-    for pause in (0.1, 0):
-        if await _is_in_a_transaction(scene):
-            return False
-        await asyncio.sleep(pause)
-    return True
-
-
-async def _is_in_a_transaction(scene: Scene) -> bool:
-    """Whether other work of the stopped process holds locks, which nobody could do anything about."""
-    if not scene.world.settings.is_sqlite:
-        async with scene.world.database.overview() as tx:
-            others = "datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'"
-            return bool((await tx.execute(text(f"SELECT count(*) FROM pg_stat_activity WHERE {others}"))).scalar_one())
-    with closing(sqlite3.connect(scene.world.settings.sqlite_path, timeout=0, isolation_level=None)) as connection:
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError:
-            return True
-    return False
-
-
-async def _stop_again(stalled: Victim, moment: str) -> None:
-    """Let the process go on with all but what it was stopped at, and stop it again a moment later."""
-    if moment != BYTES_SENT:
-        stalled.voice.send("again")
-        stalled.send(signal.SIGCONT)
-        await stalled.hears("reached")
-    else:
-        stalled.send(signal.SIGCONT)
-        await asyncio.sleep(0.01)
-        stalled.send(signal.SIGSTOP)
-    await stalled.stopped()
-
-
-async def _hand_off_one_more(scene: Scene) -> None:
-    """Let one more cart come, and wait until the worker that was stopped has dealt with it."""
-    scene.abandon("s0", "s0-late", datetime.now().astimezone() - timedelta(minutes=2))
-    await scene.finished()
-
-
-async def _finish_beside(scene: Scene) -> None:
-    """Do all the work in this process, as `--once` would beside a running worker."""
-    async with _other_worker(scene) as run_once:
-
-        async def is_done() -> bool:
-            await run_once()
-            return await scene.has_all()
-
-        await until(is_done)
-
-
-@asynccontextmanager
-async def _other_worker(scene: Scene) -> AsyncIterator[Any]:
-    settings = scene.world.settings.model_copy(update={"lease_seconds": LEASE})
-    base = build_base(settings, clock=Clock())
-
-    async def no_defaults() -> None:
-        """Make no default destinations."""
-
-    try:
-        yield build_engine(base, no_defaults).poller.run_once
-    finally:
-        await base.leases.aclose()
-        await base.http.aclose()
-        await base.database.close()
-
-
-async def _belongs_to(cart: str, scene: Scene, keys: Set[tuple[str, str]]) -> bool:
-    """Whether each of these rows is about one cart, or about the delivery that it is in."""
-    rows = await _rows(scene)
-    owner = next(row.id for (table, _), row in rows.items() if table == "carts" and row.source_cart_id == cart)
-    places = [row for (table, _), row in rows.items() if table == "delivery_carts" and row.cart_id == owner]
-    mine = {owner, *(place.delivery_id for place in places)}
-    return all({getattr(rows[key], name, None) for name in ("id", "cart_id", "delivery_id")} & mine for key in keys)
-
-
-async def _rows(scene: Scene) -> dict[tuple[str, str], Any]:
-    """Return every row that the work is about, by table and id."""
-    return {(table.name, row.id): row for table in TABLES for row in await scene.rows(table)}
+        account = await stall_at(scene, started, moment, nth=2)
+    assert (account.lost, account.doubled, account.faults) == ([], [], [])
