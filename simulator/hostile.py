@@ -34,11 +34,12 @@ DAY = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request for a page. `turn`: how many pages its store was asked for before."""
+    """One request for a page. `turn`: how many pages its store was asked for before, first at `began`."""
 
     request: web.Request
     now: datetime
     turn: int
+    began: datetime
 
 
 Answer = Callable[[Asked], Awaitable[web.StreamResponse]]
@@ -75,9 +76,9 @@ def cart(cart_id: Any, at: datetime, **fields: Any) -> dict[str, Any]:
     return {**plain, "customer": customer, **fields}
 
 
-def good(asked: Asked, name: str = "good") -> dict[str, Any]:
-    """Return a sound, abandoned cart."""
-    return cart(name, asked.now - ABANDONED)
+def good(asked: Asked, name: Any = "good") -> dict[str, Any]:
+    """Return a sound cart that was abandoned before its store was first asked."""
+    return cart(name, asked.began - ABANDONED)
 
 
 def page(carts: list[Any], next_cursor: Any = None, **headers: str) -> web.Response:
@@ -102,7 +103,7 @@ async def hang(asked: Asked) -> web.StreamResponse:
     return drop(asked.request)
 
 
-async def drip_head(asked: Asked, start: bytes = b"HTTP/1.1 200 OK\r\nX-Slow: ") -> web.StreamResponse:
+async def drip(asked: Asked, start: bytes = b"HTTP/1.1 200 OK\r\nX-Slow: ") -> web.StreamResponse:
     """Write `start`, then a byte five times a second, without end."""
     while not _is_gone(asked) and asked.request.transport is not None:
         asked.request.transport.write(start)
@@ -192,7 +193,7 @@ async def twice(asked: Asked) -> web.StreamResponse:
 
 async def halves(asked: Asked) -> web.StreamResponse:
     """Put NUL and halves of surrogate pairs into every text."""
-    odd = cart("odd", asked.now - ABANDONED, order_ref="HALF", coupons=["HALF"])
+    odd = cart("odd", asked.began - ABANDONED, order_ref="HALF", coupons=["HALF"])
     odd["customer"] = {"email": "a@example.com", "first": "HALF", "last": "HALF", "phone": "HALF"}
     odd["items"] = [{"id": "HALF", "title": "HALF", "qty": 1, "unit_price": "10.00", "sku": "HALF"}]
     return raw(orjson.dumps({"carts": [odd, good(asked)]}).replace(b"HALF", rb"\u0000x\ud83d"))
@@ -204,37 +205,43 @@ async def halves(asked: Asked) -> web.StreamResponse:
 async def odd_ids(asked: Asked) -> web.StreamResponse:
     """Give ids of every type but text and number, and one that is sound."""
     ids: list[Any] = [None, True, 1.5, [], ["x"], {}, {"id": "x"}, "", "y" * 300]
-    return page([*(cart(odd, asked.now - ABANDONED) for odd in ids), good(asked)])
+    return page([*(good(asked, odd) for odd in ids), good(asked)])
 
 
 async def future(asked: Asked) -> web.StreamResponse:
     """Date four records 2099, and one soundly."""
-    ahead = asked.now.replace(year=2099)
-    return page([good(asked), *(cart(f"future-{number}", ahead) for number in range(4))])
+    return page([good(asked), *_dated_2099(asked)])
 
 
 async def only_future(asked: Asked) -> web.StreamResponse:
     """Have nothing but records dated 2099 on the page."""
-    return page([cart(f"future-{number}", asked.now.replace(year=2099)) for number in range(4)])
+    return page(_dated_2099(asked))
+
+
+def _dated_2099(asked: Asked) -> list[dict[str, Any]]:
+    return [cart(f"future-{number}", asked.began.replace(year=2099, day=1)) for number in range(4)]
 
 
 async def ancient(asked: Asked) -> web.StreamResponse:
     """Date records at the year 1 and at the epoch."""
     first, epoch = "0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z"
-    return page([good(asked), cart("first", asked.now, updated_at=first), cart("epoch", asked.now, updated_at=epoch)])
+    return page(
+        [good(asked), cart("first", asked.began, updated_at=first), cart("epoch", asked.began, updated_at=epoch)]
+    )
 
 
 async def other_clock(asked: Asked, off_by: timedelta) -> web.StreamResponse:
-    """Serve an abandoned cart and one still in use, dated by a clock that is off."""
+    """Serve an abandoned cart and one that is changed again and again, dated by a clock that is off."""
     there = asked.now + off_by
-    carts = [cart("idle", there - ABANDONED), cart("busy", there - SHOPPING)]
-    return page(carts, Date=format_datetime(there, usegmt=True))
+    idle = cart("idle", asked.began + off_by - ABANDONED)
+    busy = cart("busy", there - SHOPPING, total=f"{10 + asked.turn}.00")
+    return page([idle, busy], Date=format_datetime(there, usegmt=True))
 
 
 async def many_lines(asked: Asked) -> web.StreamResponse:
     """Serve a cart of 10,000 lines."""
     lines = [{"id": str(number), "title": "Mug", "qty": 1, "unit_price": "1.00"} for number in range(10_000)]
-    return page([cart("long", asked.now - ABANDONED, items=lines, total="10000.00")])
+    return page([cart("long", asked.began - ABANDONED, items=lines, total="10000.00")])
 
 
 async def many_carts(asked: Asked) -> web.StreamResponse:
@@ -258,7 +265,7 @@ async def page_loop(asked: Asked) -> web.StreamResponse:
 
 async def same_page(asked: Asked) -> web.StreamResponse:
     """Show the same page for ever, under ever new cursors."""
-    return page([cart("good", asked.now.replace(second=0, microsecond=0) - ABANDONED)], f"t{asked.turn}")
+    return page([good(asked)], f"t{asked.turn}")
 
 
 async def new_pages(asked: Asked) -> web.StreamResponse:
@@ -310,10 +317,8 @@ def _well(carts: int, quarantined: int = 0) -> EndState:
 
 KINDS: Mapping[str, Kind] = {
     "hang": Kind(hang, _later("timeout")),
-    "drip_headers": Kind(drip_head, _later("timeout")),
-    "drip_body": Kind(
-        partial(drip_head, start=b"HTTP/1.1 200 OK\r\nContent-Length: 999999\r\n\r\n"), _later("timeout")
-    ),
+    "dripers": Kind(drip, _later("timeout")),
+    "drip_body": Kind(partial(drip, start=b"HTTP/1.1 200 OK\r\nContent-Length: 999999\r\n\r\n"), _later("timeout")),
     "huge_headers": Kind(partial(say, body=b"{}", X_Long="x" * 30_000), _later("bad_body")),
     "close_before_headers": Kind(hang_up_politely, _later("connection_failed")),
     "close_mid_body": Kind(cut, _later("connection_failed")),
@@ -375,7 +380,7 @@ class HostileSimulator(Simulator):
 
     def __init__(self, now: Callable[[], datetime] | None = None) -> None:
         super().__init__(now)
-        self.turns: dict[str, int] = {}
+        self.asked_for: dict[str, tuple[int, datetime]] = {}
 
     def routes(self) -> list[web.RouteDef]:
         """Return the contract's route, below a kind and, if wanted, a store's own name."""
@@ -388,6 +393,6 @@ class HostileSimulator(Simulator):
         kind = KINDS.get(request.match_info["kind"])
         if kind is None:
             raise web.HTTPNotFound
-        turn = self.turns.get(request.path, 0)
-        self.turns[request.path] = turn + 1
-        return await kind.answer(Asked(request, self.now(), turn))
+        turn, began = self.asked_for.get(request.path, (0, self.now()))
+        self.asked_for[request.path] = (turn + 1, began)
+        return await kind.answer(Asked(request, self.now(), turn, began))
