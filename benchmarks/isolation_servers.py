@@ -1,4 +1,5 @@
-"""Servers that keep the time: a partner with hooks that are dead in seven ways, and stores that hold nothing.
+"""Servers that keep the time: a partner with hooks that are dead in seven ways, and stores that hold nothing. The
+hostile stores of the simulator can be started from here too.
 
 Start one as a process: `python -m benchmarks.isolation_servers partner --secret whsec_...`; it prints its address.
 """
@@ -18,6 +19,7 @@ from aiohttp import web
 from simulator.__main__ import new_event_loop, serve
 from simulator.base import Simulator
 from simulator.faults import drop
+from simulator.hostile import HostileSimulator
 from simulator.partner import Hook, Item, PartnerOptions, PartnerSimulator, drip
 
 LOOK_EVERY = 0.05  # seconds between looks whether the other side has hung up
@@ -167,13 +169,16 @@ class EmptyStores(Simulator):
 def main() -> None:
     """Serve until told to stop."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("server", choices=["partner", "stores"])
+    parser.add_argument("server", choices=["partner", "stores", "hostile"])
     parser.add_argument("--secret", action="append", default=[], help="partner only: what it verifies messages with")
     asked = parser.parse_args()
-    partner = PartnerOptions(tuple(asked.secret), keep_bodies=0)
-    made: Simulator = TimedPartner(partner) if asked.server == "partner" else EmptyStores()
+    servers: dict[str, Callable[[], Simulator]] = {
+        "partner": lambda: TimedPartner(PartnerOptions(tuple(asked.secret), keep_bodies=0)),
+        "stores": EmptyStores,
+        "hostile": HostileSimulator,
+    }
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(serve(made, 0))
+        runner.run(serve(servers[asked.server](), 0))
 
 
 if __name__ == "__main__":
