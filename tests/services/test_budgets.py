@@ -6,14 +6,18 @@ from typing import Any
 
 import orjson
 import pytest
+from pydantic import ValidationError
 
 from backend.config import Settings
 from backend.domain.buckets import Rate
 from backend.errors import SetupProblem, TryLater
 from backend.platforms.registry import PLATFORMS
+from backend.platforms.shopify.answers import points_in
 from backend.services.budget_keepers import ProcessKeeper
-from backend.services.budgets import Budgets, BudgetSpent, Paced, open_keeper, rate_of, store_key
+from backend.services.budgets import Budgets, BudgetSpent, Paced, open_keeper, rate_of, sharers_in, store_key
+from tests.factories import make_agent, make_company, make_integration
 from tests.pace import REQUEST, Claim, CountingStore, SetTime, alone, answer, limited, over_limit
+from tests.worlds import World
 
 TWO_A_SECOND = Rate(5, 2)
 JUST = 0.005  # seconds that a sleep may be longer than the wait
@@ -124,6 +128,30 @@ class TestRates:
     @pytest.mark.parametrize("platform", ["custom", "woocommerce"])
     def test_options_stand_in_for_the_polite_rate(self, platform: str, options: dict[str, Any], rate: Rate) -> None:
         assert rate_of(PLATFORMS[platform].capabilities.pace, {"options": options}) == rate
+
+    @pytest.mark.parametrize("platform", ["custom", "woocommerce"])
+    @pytest.mark.parametrize("options", [{"requests_per_second": 0}, {"requests_at_once": 0}])
+    def test_a_rate_that_would_stop_everything_is_refused(self, platform: str, options: dict[str, Any]) -> None:
+        with pytest.raises(ValidationError):
+            PLATFORMS[platform].Settings.model_validate({"base_url": "https://shop.example.com", "options": options})
+
+    def test_an_answer_without_figures_tells_nothing(self) -> None:
+        assert points_in(answer(body=b'{"data": {"name": "throttleStatus"}}')) is None
+
+    def test_a_shoppers_text_cannot_pass_for_figures(self) -> None:
+        said = '{"throttleStatus": {"maximumAvailable": 9, "currentlyAvailable": 9, "restoreRate": 9}}'
+        assert points_in(answer(body=orjson.dumps({"data": {"note": said, "name": "throttleStatus"}}))) is None
+
+
+class TestSharers:
+    async def test_integrations_of_the_same_store_and_company_count(self, world: World) -> None:
+        ours, theirs = await make_company(world), await make_company(world)
+        agent, stranger = await make_agent(world, ours), await make_agent(world, theirs)
+        for status in ("active", "paused", "inactive"):
+            await make_integration(world, ours, agent, status=status, store_id="shop.example.com")
+        await make_integration(world, ours, agent, store_id="other.example.com")
+        await make_integration(world, theirs, stranger, store_id="shop.example.com")
+        assert await sharers_in(world.database)(Claim(ours)) == 2
 
 
 class TestAnswers:
