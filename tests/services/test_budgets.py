@@ -145,7 +145,7 @@ class TestRates:
 
 class TestSharers:
     async def test_integrations_of_the_same_store_and_company_count(self, world: World) -> None:
-        ours, theirs = await make_company(world), await make_company(world)
+        ours, theirs = await make_company(world), await make_company(world, "Other")
         agent, stranger = await make_agent(world, ours), await make_agent(world, theirs)
         for status in ("active", "paused", "inactive"):
             await make_integration(world, ours, agent, status=status, store_id="shop.example.com")
