@@ -108,6 +108,10 @@ class Settings(BaseSettings):
     run_loops: bool = Field(True, description="Whether the web app also runs the background loops.")
     host: str = Field("127.0.0.1", description="Address the web app listens on.")
     port: int = Field(8000, ge=1, le=65_535, description="Port the web app listens on.")
+    metrics_port: int = Field(
+        0, ge=0, le=65_535, description="Port on which a process without web serves /metrics. 0: none."
+    )
+    metrics_host: str = Field("127.0.0.1", description="Address for METRICS_PORT; no sign-in stands before it.")
     app_url: str = Field("http://localhost:8000", description="How people reach the console; used in links.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe line that is logged."

@@ -37,6 +37,8 @@ def _store(row: Row, state: Mapping[str, Any] | None, now: datetime) -> State:
     said = str(state["state_in_words"])
     if row["status"] == "paused":
         return "bad", "paused", said
+    if state["is_stuck"]:
+        return "bad", "stuck", said
     if row["waiting_until"] is not None and row["waiting_until"] > now:
         return "warn", "waiting", f"{row['waiting_for'] or 'failed'}; asks again {apart(row['waiting_until'], now)}"
     if row["watermark"] is None:

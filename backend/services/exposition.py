@@ -20,6 +20,7 @@ from backend.config import Settings
 from backend.db import Database, Transaction
 from backend.domain.health import WORKER_ALIVE, Kind, Outlook, destination_troubles, objective, read_up_to
 from backend.domain.work import COUNTS, Scope, Tally
+from backend.errors import Unavailable
 from backend.services.metrics import MOST_CURRENCIES, Metrics
 from backend.services.watch import installation_troubles
 from backend.store.alerts import AlertStore
@@ -44,7 +45,10 @@ GAUGES: Mapping[str, tuple[tuple[str, ...], str]] = {
     "cart_deliveries_held": ((), "1 while all deliveries are on hold after a restore."),
     "cart_workers_alive": ((), "Processes that run the loops and signed in within 15 seconds."),
     "cart_installation_trouble": (("trouble",), "1 for what is wrong with the whole installation now."),
-    "cart_lane_due": (("lane",), "Rows that are due now and nobody holds; up to 10,000 of each company or destination."),
+    "cart_lane_due": (
+        ("lane",),
+        "Rows that are due now and nobody holds; up to 10,000 of each company or destination.",
+    ),
     "cart_lane_oldest_seconds": (("lane",), "How long the oldest due row has waited."),
     "cart_lane_leases": (("lane",), "Stores, carts and destinations that workers hold."),
     "cart_lane_pending": (("lane",), "Rows that wait for their time, the due ones among them."),
@@ -65,7 +69,10 @@ GAUGES: Mapping[str, tuple[tuple[str, ...], str]] = {
     "cart_last_cycle_platforms_processed": (("platform",), "1 for each platform that the last finished cycle polled."),
     "cart_last_cycle_polls": (("outcome",), "Polls of the last finished cycle that succeeded and failed."),
     "cart_last_cycle_pages": ((), "Pages read in the last finished cycle."),
-    "cart_last_cycle_carts": (("what",), "Carts seen, new, changed, abandoned and excluded in the last finished cycle."),
+    "cart_last_cycle_carts": (
+        ("what",),
+        "Carts seen, new, changed, abandoned and excluded in the last finished cycle.",
+    ),
     "cart_last_cycle_records_quarantined": ((), "Records that the last finished cycle could not read."),
     "cart_last_cycle_deliveries": (("what",), "Deliveries made, succeeded and failed, caused by the last cycle."),
     "cart_last_cycle_success_ratio": (("what",), "Share of polls and of delivery attempts that succeeded, 0 to 1."),
@@ -130,18 +137,24 @@ class Exposition:
             self._read_at = time.monotonic()
         return generate_latest(self._registry)
 
+    def families(self) -> Iterable[Metric]:
+        """Return every metric there is, with what was last read."""
+        return self._registry.collect()
+
     async def _read(self) -> Sheet:
-        sheet = Sheet()
+        sheet, down = Sheet(), Sheet()
+        down.put("cart_database_up", 0)
         try:
             async with self._database.overview() as tx:
                 await self._put_state(tx, sheet)
                 await self._put_cycle(tx, sheet)
                 await self._put_stock(tx, sheet)
-        except Exception as error:  # whatever it is, whoever watches must hear of it from here
-            log.warning("metrics.database_failed", problem=type(error).__name__)
-            sheet = Sheet()
-            sheet.put("cart_database_up", 0)
-            return sheet
+        except Unavailable as error:
+            log.warning("metrics.database_failed", problem=str(error))
+            return down
+        except Exception:  # lost in mid-query, or our bug: whoever watches must hear of it from here
+            log.exception("metrics.database_failed")
+            return down
         sheet.put("cart_database_up", 1)
         return sheet
 

@@ -56,7 +56,7 @@ class PollingStatus:
             integrations = await store.integrations(scope)
             deliveries = await store.deliveries(now)
             queues = await store.queues(scope, now)
-            open_ones = await AlertStore(tx).listed(company_id, True, ALERTS_SHOWN, None)
+            open_ones = await AlertStore(tx).listed(company_id, is_open=True, limit=ALERTS_SHOWN)
             alert_counts = await AlertStore(tx).counts(company_id)
         last = cycles[0] if cycles else None
         next_beat = last.started_at + timedelta(seconds=interval) if last is not None and is_wanted else None

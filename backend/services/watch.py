@@ -187,29 +187,21 @@ def has_worker(workers: Iterable[Any], now: datetime) -> bool:
     return any(row.runs_loops and now - row.seen_at < WORKER_ALIVE for row in workers)
 
 
-def installation_troubles(
-    queues: Iterable[Queue], outlook: Outlook, *, has_worker: bool
-) -> Iterable[tuple[str, str]]:
-    """Yield the name and the words of what is wrong with the whole installation; nothing while polling is not wanted."""
+def installation_troubles(queues: Iterable[Queue], outlook: Outlook, *, has_worker: bool) -> Iterable[tuple[str, str]]:
+    """Yield name and words of what is wrong with the whole installation; nothing while polling is not wanted."""
     now, since = outlook.now, outlook.wanted_since
     if since is None:
         return
     if not has_worker and now - since > WORKERS_MISSED:
-        yield (
-            "no_worker",
-            "Polling is wanted, but no worker is alive: start one, and look at the last one's end in its log.",
-        )
+        yield "no_worker", "Polling is wanted, but no worker is alive: start one; the last one's end is in its log."
     for queue in queues:
         if queue.oldest_at is None:
             continue
         waited = now - max(queue.oldest_at, since)
         if waited > lane_limit(queue.lane, outlook.interval):
             minutes = int(waited.total_seconds() // 60)
-            yield (
-                f"lane_{queue.lane}_behind",
-                f"The {queue.lane} lane is behind: {queue.due} due, the oldest for {minutes} min. More workers help, "
-                "unless the log tells of errors.",
-            )
+            words = f"The {queue.lane} lane is behind: {queue.due} due, the oldest for {minutes} min."
+            yield f"lane_{queue.lane}_behind", f"{words} More workers help, unless the log tells of errors."
 
 
 def _was_seen(alert: Any, sight: _Sight) -> bool:
@@ -226,5 +218,3 @@ def _told(row: Any) -> dict[str, Any]:
         f"{row.subject}_id": row.subject_id,
         "words": row.words,
     }
-
-

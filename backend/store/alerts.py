@@ -13,10 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.domain.health import CLAIMS_TOLD, DEAD_TOLD, FAILURES_TOLD, objective
 from backend.domain.ids import new_id
+from backend.domain.work import Scope
 from backend.models import alerts, companies, deliveries, destinations, integrations
 from backend.store.listings import Found, Place, found, newest
 from backend.store.status import watched, with_agent
-from backend.domain.work import Scope
 
 MOST_LOOKED_AT = 5_000  # rows of one look; those with an open alert first, so that no alert stays open for want of room
 AT_ONCE = 500  # rows of one statement
@@ -142,7 +142,7 @@ class AlertStore:
         await self._connection.execute(delete(alerts).where(alerts.c.closed_at < before))
 
     async def listed(
-        self, company_id: str | None, is_open: bool | None, limit: int, after: Place | None
+        self, company_id: str | None, *, is_open: bool | None, limit: int, after: Place | None = None
     ) -> list[Found]:
         """Return alerts of a company, or of all when None, newest first."""
         query = select(alerts, companies.c.name.label("company")).join(companies, companies.c.id == alerts.c.company_id)

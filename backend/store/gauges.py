@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Row, Table, desc, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from backend.domain.work import Scope
 from backend.models import (
     carts,
     companies,
@@ -20,7 +21,6 @@ from backend.models import (
     quarantine,
 )
 from backend.store.status import watched, with_agent
-from backend.domain.work import Scope
 
 HANDED_OFF, RECOVERED = "handed_off", "recovered"
 

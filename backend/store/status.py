@@ -66,7 +66,7 @@ class StatusStore:
         return true() if self._company is None else column == self._company
 
     async def integrations(self, scope: Scope) -> list[Any]:
-        """Return integrations of the template's active agents with the names around them and their open alert's kind."""
+        """Return integrations of the template's active agents with the names around them, and an open alert's kind."""
         on_agent = and_(
             company_agents.c.company_id == integrations.c.company_id,
             company_agents.c.id == integrations.c.agent_id,

@@ -360,6 +360,7 @@ async def test_a_watch_that_runs_survives_a_look_that_fails(tmp_path: Any) -> No
     database = Database(settings)
     with structlog.testing.capture_logs() as logs:
         async with Watch(settings, database, Clock(), Metrics()).running(every=0.01):
-            while [entry["event"] for entry in logs].count("watch.failed") < 2:
-                await asyncio.sleep(0.01)
+            async with asyncio.timeout(30):
+                while [entry["event"] for entry in logs].count("watch.failed") < 2:  # noqa: ASYNC110  it tells nobody
+                    await asyncio.sleep(0.01)
     await database.close()
