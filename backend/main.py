@@ -30,6 +30,7 @@ from backend.errors import SetupProblem
 from backend.logs import set_up_logs
 from backend.routers import (
     agents,
+    alerts,
     carts,
     companies,
     cycles,
@@ -38,6 +39,7 @@ from backend.routers import (
     health,
     hold,
     integrations,
+    metrics,
     pages,
     polling,
     quarantine,
@@ -62,6 +64,8 @@ ROUTERS = (
     cycles,
     quarantine,
     health,
+    alerts,
+    metrics,
     pages,
 )
 STATIC = Path(__file__).resolve().parent / "static"
@@ -88,10 +92,11 @@ def create_app(settings: Settings | None = None, lanes: tuple[str, ...] = LANE_N
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     reference.document_problems(app)
-    # Added last, asked first: headers and faults, then who it is, then what was sent.
+    # Added last, asked first: how long it took, headers and faults, then who it is, then what was sent.
     app.add_middleware(BodyGuard)
     app.add_middleware(SignIn, is_development=settings.env == "development")
     app.add_middleware(Edge)
+    app.add_middleware(metrics.Stopwatch)
     return app
 
 
@@ -114,6 +119,7 @@ def _lifespan(settings: Settings, post: Post) -> Callable[[FastAPI], AbstractAsy
             stack.push_async_callback(app.state.services.aclose)
             if settings.run_loops:
                 await stack.enter_async_context(Worker(app.state.services, post).running())
+            await stack.enter_async_context(app.state.services.watch.running())
             yield
 
     return lifespan

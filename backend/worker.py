@@ -22,6 +22,7 @@ from backend.config import Settings
 from backend.db import prepare_database
 from backend.errors import SetupProblem, Unavailable
 from backend.services.lanes import LANE_NAMES, POLLS
+from backend.services.metrics_server import serving_metrics
 from backend.services.poller import Rhythm
 from backend.services.wiring import Services, build_services
 from backend.store.cycles import InstallationStore
@@ -291,7 +292,7 @@ async def at_work(settings: Settings, post: Post) -> AsyncIterator[Worker]:
         worker = Worker(services, post)
         if not worker.holds_the_loops():
             raise SetupProblem(ONE_AT_A_TIME)
-        async with worker.running():
+        async with worker.running(), services.watch.running(), serving_metrics(services.exposition, settings):
             yield worker
     finally:
         await services.aclose()

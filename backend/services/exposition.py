@@ -18,11 +18,11 @@ from prometheus_client.registry import Collector
 from backend.clock import Clock
 from backend.config import Settings
 from backend.db import Database, Transaction
-from backend.domain.health import WORKER_ALIVE, Kind, Outlook, destination_troubles, objective, read_up_to
+from backend.domain.health import LANES, WORKER_ALIVE, Kind, Outlook, destination_troubles, objective, read_up_to
 from backend.domain.work import COUNTS, Scope, Tally
 from backend.errors import Unavailable
 from backend.services.metrics import MOST_CURRENCIES, Metrics
-from backend.services.watch import installation_troubles
+from backend.services.watch import attended, installation_troubles
 from backend.store.alerts import AlertStore
 from backend.store.cycles import CycleStore, InstallationStore
 from backend.store.gauges import GaugeStore, Stock
@@ -34,7 +34,7 @@ log = structlog.get_logger()
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Seconds that what was read stays good: the state of affairs, and the counts of all that is stored.
 FRESH, STOCK_FRESH = 3.0, 60.0
-LANES = ("polls", "sweep", "deliveries")
+TROUBLES = ("no_worker", *(what for lane in LANES for what in (f"no_worker_for_{lane}", f"lane_{lane}_behind")))
 STAGES = ("total", "poll", "fetch", "save", "deliver")
 
 # name -> (labels, meaning)
@@ -163,16 +163,16 @@ class Exposition:
         state = await installation.state()
         interval = state.interval_seconds if state else self._settings.polling_interval
         outlook = Outlook(now, state.changed_at if state and state.is_wanted else None, interval, MOST_CLAIMS)
-        alive = sum(row.runs_loops and now - row.seen_at < WORKER_ALIVE for row in await installation.workers())
+        workers = await installation.workers()
         queues = await StatusStore(tx, None).queues(self._scope, now)
         sheet.put("cart_polling_wanted", outlook.wanted_since is not None)
         sheet.put("cart_polling_interval_seconds", interval)
         sheet.put("cart_deliveries_held", state is not None and state.hold_reason is not None)
-        sheet.put("cart_workers_alive", alive)
+        sheet.put("cart_workers_alive", sum(row.runs_loops and now - row.seen_at < WORKER_ALIVE for row in workers))
         for queue in queues:
             _put_queue(sheet, queue, outlook)
-        found = {name for name, _ in installation_troubles(queues, outlook, has_worker=alive > 0)}
-        for name in ("no_worker", *(f"lane_{lane}_behind" for lane in LANES)):
+        found = {name for name, _ in installation_troubles(queues, outlook, attended=attended(workers, now))}
+        for name in TROUBLES:
             sheet.put("cart_installation_trouble", name in found, name)
         await self._put_alerts(tx, sheet, outlook)
 

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
+from backend.config import Settings
 from backend.errors import SetupProblem
 from backend.services.exposition import CONTENT_TYPE, Exposition
 
 HEAD_LIMIT = 8 * 1024
 PATIENCE = 10.0  # seconds for a request and its answer
+
+
+def serving_metrics(exposition: Exposition, settings: Settings) -> AbstractAsyncContextManager[int]:
+    """Serve on METRICS_HOST and METRICS_PORT while the block lasts; on no port, nothing."""
+    if settings.metrics_port == 0:
+        return nullcontext(0)
+    return metrics_server(exposition, settings.metrics_host, settings.metrics_port)
 
 
 @asynccontextmanager

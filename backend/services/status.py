@@ -22,7 +22,7 @@ from backend.services.alerts import alert_row
 from backend.services.held import held_words
 from backend.services.integration_words import integration_words
 from backend.services.reports import CycleFacts, cycle_report, iso
-from backend.services.watch import has_worker, installation_troubles
+from backend.services.watch import attended, installation_troubles
 from backend.store.alerts import AlertStore
 from backend.store.cycles import CycleStore, InstallationStore
 from backend.store.status import Queue, StatusStore
@@ -63,7 +63,7 @@ class PollingStatus:
         facts = CycleFacts(last.id, last.kind, last.started_at, last.finished_at) if last is not None else None
         outlook = Outlook(now, installation.changed_at if installation and is_wanted else None, interval, MOST_CLAIMS)
         stores = [self._integration(row, outlook) for row in integrations]
-        troubles = dict(installation_troubles(queues, outlook, has_worker=has_worker(workers, now)))
+        troubles = dict(installation_troubles(queues, outlook, attended=attended(workers, now)))
         return {
             "running": is_wanted,
             "summary": _summary(stores, outlook, troubles, alert_counts),

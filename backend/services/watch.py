@@ -18,6 +18,7 @@ from backend.clock import Clock
 from backend.config import Settings
 from backend.db import Database
 from backend.domain.health import (
+    LANES,
     WORKER_ALIVE,
     WORKERS_MISSED,
     Outlook,
@@ -73,7 +74,7 @@ class _Sight:
     destinations: list[Any]
     open_ones: list[Any]
     queues: list[Queue]
-    has_worker: bool
+    attended: frozenset[str]
 
 
 class Watch:
@@ -139,7 +140,7 @@ class Watch:
                 destinations=await store.destinations(now),
                 open_ones=await store.open_ones(),
                 queues=await StatusStore(tx, None).queues(self._scope, now),
-                has_worker=has_worker(workers, now),
+                attended=attended(workers, now),
             )
 
     def _alarms(self, sight: _Sight) -> Iterable[Alarm]:
@@ -174,7 +175,7 @@ class Watch:
 
     def _tell_of_installation(self, sight: _Sight) -> None:
         """Log once when a lane falls behind or nobody works, and once when that is over."""
-        told = dict(installation_troubles(sight.queues, sight.outlook, has_worker=sight.has_worker))
+        told = dict(installation_troubles(sight.queues, sight.outlook, attended=sight.attended))
         for name in sorted(told.keys() - self._told):
             log.error("installation.trouble", trouble=name, words=told[name])
         for name in sorted(self._told - told.keys()):
@@ -182,18 +183,25 @@ class Watch:
         self._told = set(told)
 
 
-def has_worker(workers: Iterable[Any], now: datetime) -> bool:
-    """Whether some process that runs the loops signed in a moment ago."""
-    return any(row.runs_loops and now - row.seen_at < WORKER_ALIVE for row in workers)
+def attended(workers: Iterable[Any], now: datetime) -> frozenset[str]:
+    """Return the lanes that some process works on which signed in a moment ago; one that does not say works on all."""
+    alive = [row for row in workers if row.runs_loops and now - row.seen_at < WORKER_ALIVE]
+    return frozenset(lane for row in alive for lane in (row.lanes.split(",") if row.lanes else LANES))
 
 
-def installation_troubles(queues: Iterable[Queue], outlook: Outlook, *, has_worker: bool) -> Iterable[tuple[str, str]]:
+def installation_troubles(
+    queues: Iterable[Queue], outlook: Outlook, *, attended: frozenset[str]
+) -> Iterable[tuple[str, str]]:
     """Yield name and words of what is wrong with the whole installation; nothing while polling is not wanted."""
     now, since = outlook.now, outlook.wanted_since
     if since is None:
         return
-    if not has_worker and now - since > WORKERS_MISSED:
+    missed = [lane for lane in LANES if lane not in attended] if now - since > WORKERS_MISSED else []
+    if len(missed) == len(LANES):
         yield "no_worker", "Polling is wanted, but no worker is alive: start one; the last one's end is in its log."
+    else:
+        for lane in missed:
+            yield f"no_worker_for_{lane}", f"No worker for the {lane} lane is alive: start one."
     for queue in queues:
         if queue.oldest_at is None:
             continue

@@ -287,6 +287,12 @@ class TestInstallation:
         await sign_in(line, runs_loops=False)
         assert await self.looked(line, watch) == ["installation.trouble no_worker"]
 
+    async def test_a_lane_that_no_worker_works_on_is_told(self, line: Line) -> None:
+        watch = await begun(line)
+        line.clock.move(seconds=31)
+        await sign_in(line, lanes="polls,sweep")
+        assert await self.looked(line, watch) == ["installation.trouble no_worker_for_deliveries"]
+
     async def test_a_lane_whose_oldest_row_waits_for_minutes_is_told(self, line: Line) -> None:
         line.add("c1", minutes_ago=20)
         watch = await begun(line)
