@@ -17,7 +17,7 @@ import threading
 from typing import Any, NoReturn
 
 try:
-    from celery import Celery, signals
+    from celery import Celery, bootsteps, signals
     from celery.beat import ScheduleEntry, Scheduler, SchedulingError
     from kombu.entity import Exchange, Queue
     from kombu.exceptions import OperationalError
@@ -75,15 +75,19 @@ class LaneHost:
             return True
 
     def wind_down(self) -> None:
-        """Claim nothing more, and let what is in hand end within the drain limit."""
-        self._started.result().wind_down()
+        """Claim nothing more, and let what is in hand end within the drain limit. A signal handler may call this."""
+        if not self._thread.is_alive():
+            return
+        if self._started.done():
+            self._started.result().wind_down()
         self._loop.call_soon_threadsafe(self._told_to_end.set)
 
     def end(self) -> None:
         """Wait until what was in hand has ended and every connection is closed."""
-        if self._thread.is_alive():
-            self.wind_down()
-            self._loop.call_soon_threadsafe(self._let_go.set)
+        if not self._thread.is_alive():
+            return
+        self.wind_down()
+        self._loop.call_soon_threadsafe(self._let_go.set)
         self._thread.join(self._settings.drain_seconds + END_LIMIT)
 
     def _run(self) -> None:
@@ -111,7 +115,7 @@ class Crew:
         self._host: LaneHost | None = None
         for signal, receiver in (
             (signals.celeryd_init, self.give_name),
-            (signals.worker_init, self.begin),
+            (signals.worker_init, self.prepare),
             (signals.worker_shutting_down, self.wind_down),
             (signals.worker_shutdown, self.end),
         ):
@@ -123,17 +127,21 @@ class Crew:
         if name == "celery":
             instance.hostname = f"worker-{os.getpid()}@{host}"
 
-    def begin(self, sender: Any, **_: Any) -> None:
-        """Work on the lanes whose queues this process was given, from before the broker is first asked for anything.
+    def prepare(self, sender: Any, **_: Any) -> None:
+        """See which lanes this process is given, and let one thread per lane listen.
 
-        One thread per lane listens: how much is done at once is the business of the lanes themselves.
+        How much is done at once is the business of the lanes themselves.
         """
         if not sender.pool_cls.__module__.endswith(".thread"):
             refuse("this worker runs in threads: leave out -P, or give -P threads")
         lanes = tuple(lane for lane in LANE_NAMES if lane in self._app.amqp.queues.consume_from)
         sender.concurrency = len(lanes)
-        set_up_logs(self._settings)
         self._host = LaneHost(self._settings, Post("celery", lanes, "celery"))
+
+    def begin(self) -> None:
+        """Begin to work, whether the broker can be reached or not."""
+        if self._host is None:
+            return
         try:
             self._host.start()
         except SetupProblem as problem:
@@ -198,6 +206,7 @@ def make_app(settings: Settings) -> Celery:
     crew = Crew(app, settings)
     for lane in LANE_NAMES:
         _add_task(app, crew, lane)
+    _add_step(app, crew)
 
     @signals.setup_logging.connect(weak=False)  # type: ignore[untyped-decorator]
     def set_up(**_: Any) -> None:
@@ -212,6 +221,21 @@ def _add_task(app: Celery, crew: Crew, lane: str) -> None:
     @app.task(name=lane, expires=STALE)  # type: ignore[untyped-decorator]
     def ring() -> None:
         crew.ring(lane)
+
+
+def _add_step(app: Celery, crew: Crew) -> None:
+    """Let the crew begin after Celery has taken charge of the signals to end, and before it looks for the broker."""
+
+    class Lanes(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
+        requires = ("celery.worker.components:Pool",)
+
+        def start(self, _parent: Any) -> None:
+            crew.begin()
+
+        def stop(self, _parent: Any) -> None:
+            crew.wind_down()
+
+    app.steps["worker"].add(Lanes)
 
 
 def _configuration(broker_url: str) -> dict[str, Any]:

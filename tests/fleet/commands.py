@@ -102,6 +102,11 @@ class Fleet:
                 return command, f"http://127.0.0.1:{port}"
         raise RuntimeError(f"python -m backend {what} did not serve: {self.started[-1].written()[-LOG_SHOWN:]}")
 
+    async def aclose(self) -> None:
+        """Kill what is left."""
+        for command in self.started:
+            await command.kill()
+
 
 @asynccontextmanager
 async def fleet_of(scene: Scene, folder: Path, **environment: str) -> AsyncIterator[Fleet]:
@@ -119,5 +124,4 @@ async def fleet_of(scene: Scene, folder: Path, **environment: str) -> AsyncItera
     try:
         yield made
     finally:
-        for command in made.started:
-            await command.kill()
+        await made.aclose()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime, timedelta
 
 import httpx
 import pytest
 
 from backend.models import deliveries, workers
-from tests.e2e.scene import Account, Scene, until
+from tests.e2e.scene import THRESHOLD, Account, Scene, until
 from tests.fleet.commands import NEVER, Fleet
 from tests.fleet.redis_server import RedisServer, free_port
 
@@ -27,6 +28,13 @@ async def has_pending(scene: Scene) -> bool:
 async def has_none_pending(scene: Scene) -> bool:
     """Whether no delivery waits."""
     return not await has_pending(scene)
+
+
+def leave_more(scene: Scene, count: int) -> None:
+    """Leave more carts in a store, late enough for the next poll to see them."""
+    left = datetime.now().astimezone() - timedelta(minutes=THRESHOLD + 1)
+    for number in range(count):
+        scene.abandon("s0", f"s0-late{number}", left)
 
 
 async def faultless(scene: Scene) -> bool:
@@ -82,7 +90,7 @@ async def test_with_redis_killed_and_flushed_the_safety_tick_hands_every_cart_of
     beat = await fleet.beat()
     await until(lambda: len(scene.arrived()) > 0)
     await redis.kill()
-    scene.fill(20)
+    leave_more(scene, 20)
     assert await faultless(scene)
     assert (worker.process.returncode, beat.process.returncode) == (None, None)
 
@@ -103,7 +111,7 @@ async def test_messages_are_heard_again_when_redis_comes_back_empty(
     await fleet.beat()
     await until(scene.has_all)
     await redis.kill()
-    scene.fill(20)
+    leave_more(scene, 20)
     assert await redis.start()
     assert await faultless(scene)
 
@@ -124,7 +132,7 @@ async def test_killing_one_of_two_workers_loses_and_doubles_nothing(scene: Scene
     doomed = await fleet.worker(LEASE_SECONDS=LEASE)
     await fleet.worker(LEASE_SECONDS=LEASE)
     await until(lambda: len(scene.arrived()) > 0)
-    scene.fill(40)
+    leave_more(scene, 40)
     await until(lambda: len(scene.arrived()) > 30)
     await doomed.kill()
     await scene.note_kill()
