@@ -22,6 +22,7 @@ ANSWERS: Mapping[str, Answer] = {
 }
 NO_VARIANT = "Default Title"  # what Shopify calls the only variant of a product without variants
 _NOTHING: Mapping[str, Any] = {}
+LONGEST_NUMBER = 20  # digits of an id, which is a number of 64 bits
 # What direct code raises on a record of another shape.
 WRONG_SHAPE = (KeyError, TypeError, AttributeError, ValueError, IndexError)
 
@@ -66,7 +67,7 @@ class CartReader:
             subtotal=_amount(node["subtotalPriceSet"]),
             discount=_amount(node["totalDiscountSet"]),
             tax=None if tax is None else _amount(tax),
-            coupons=tuple(node["discountCodes"]),
+            coupons=_coupons(node["discountCodes"]),
             recovery_url=text_or_none(node["abandonedCheckoutUrl"]),
             raw_version=self._raw_version,
         )
@@ -75,7 +76,7 @@ class CartReader:
 def cart_number(gid: str) -> str:
     """Return the number at the end of ``gid://shopify/AbandonedCheckout/123``."""
     number = gid.rpartition("/")[2]
-    if not number.isdecimal():
+    if not number.isdecimal() or len(number) > LONGEST_NUMBER:
         raise BadRecord("the id has no number", code="bad_id")
     return number
 
@@ -86,7 +87,7 @@ def cart_gid(number: str) -> str:
 
 
 def _currency(code: str) -> str:
-    if len(code) != 3 or not code.isalpha():
+    if len(code) != 3 or not code.isascii() or not code.isalpha():
         raise BadRecord("not a currency", code="bad_currency")
     return code.upper()
 
@@ -105,12 +106,18 @@ def _line(line: Mapping[str, Any]) -> Line:
         quantity=to_decimal(line["quantity"]),
         unit_price=_amount(line["discountedUnitPriceSet"]),
         line_total=_amount(line["discountedTotalPriceSet"]),
-        product_id=product and _tail(product["id"]),
-        variant_id=variant and _tail(variant["id"]),
+        product_id=_tail(product["id"]) if product else None,
+        variant_id=_tail(variant["id"]) if variant else None,
         sku=sku,
         variant=None if kind == NO_VARIANT else kind,
-        image_url=image and text_or_none(image["url"]),
+        image_url=text_or_none(image["url"]) if image else None,
     )
+
+
+def _coupons(codes: Any) -> tuple[str, ...]:
+    if not isinstance(codes, list) or not all(isinstance(code, str) for code in codes):
+        raise BadRecord("discount codes are a list of texts", code="bad_coupons")
+    return tuple(codes)
 
 
 def _person(node: Mapping[str, Any]) -> tuple[Shopper, Consent]:
@@ -165,4 +172,6 @@ def _consent(email: Mapping[str, Any], phone: Mapping[str, Any]) -> Consent:
 def _tail(gid: str) -> str:
     """Return what stands behind the last slash of a global id, without its query."""
     tail = gid[gid.rfind("/") + 1 :]
+    if "\x00" in tail:
+        raise BadRecord("an id holds what no table can", code="bad_id")
     return tail.partition("?")[0] if "?" in tail else tail

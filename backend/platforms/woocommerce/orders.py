@@ -89,7 +89,7 @@ class OrderReader:
             subtotal=sum((_sum(item, "subtotal", "subtotal_tax") for item in items), Decimal(0)),
             discount=_sum(order, "discount_total", "discount_tax"),
             tax=to_decimal(order["total_tax"]),
-            coupons=tuple(str(coupon["code"]) for coupon in order["coupon_lines"]),
+            coupons=tuple(_named(coupon["code"]) for coupon in order["coupon_lines"]),
             recovery_url=_recovery_url(order) if bought_at is None else None,
             order_ref=None if bought_at is None else text_or_none(order["number"]) or order_id(order),
             raw_version=RAW_VERSION,
@@ -160,7 +160,7 @@ def _shopper(order: dict[str, Any]) -> Shopper:
     billing, customer = order["billing"], order["customer_id"]
     country = text_or_none(billing["country"])
     return Shopper(
-        id=str(customer) if customer else None,
+        id=_named(customer) if customer else None,
         email=email_or_none(billing["email"]),
         phone=phone_or_none(billing["phone"], country),
         first_name=plain_text(billing["first_name"]),
@@ -174,23 +174,31 @@ def _line(item: dict[str, Any]) -> Line:
     """Read a line; its amounts are after discount and hold the tax, so that lines add up to what is paid."""
     quantity, total = to_decimal(item["quantity"]), _sum(item, "total", "total_tax")
     return Line(
-        id=str(item["id"]),
+        id=_named(item["id"]),
         title=plain_text(item["name"]) or "",
         quantity=quantity,
         unit_price=(total / quantity).quantize(UNIT) if quantity else total,
         line_total=total,
-        product_id=str(item["product_id"]) if item["product_id"] else None,
-        variant_id=str(item["variation_id"]) if item["variation_id"] else None,
+        product_id=_named(item["product_id"]) if item["product_id"] else None,
+        variant_id=_named(item["variation_id"]) if item["variation_id"] else None,
         sku=text_or_none(item["sku"]),
         variant=_variant(item) if item["variation_id"] else None,
         image_url=_image(item),
     )
 
 
+def _named(value: Any) -> str:
+    """Return an id or a code as text; anything but a whole number or a text is no such thing."""
+    text = text_or_none(value)
+    if text is None:
+        raise BadRecord("an id or a code is missing", code="bad_shape")
+    return text
+
+
 def _variant(item: dict[str, Any]) -> str | None:
     """Return what the shopper chose, ``Size: L, Colour: red``; meta whose key begins with _ is not for eyes."""
     chosen = [
-        f"{plain_text(meta.get('display_key')) or meta['key']}: {value}"
+        f"{plain_text(meta.get('display_key')) or text_or_none(meta['key'])}: {value}"
         for meta in item["meta_data"]
         if not str(meta["key"]).startswith("_") and (value := plain_text(meta.get("display_value")))
     ]
