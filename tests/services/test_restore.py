@@ -35,7 +35,8 @@ def hold_of(line: Line, **settings: Any) -> DeliveryHold:
 
 async def reason(line: Line) -> str | None:
     (row,) = await line.rows(installation_state)
-    return row.hold_reason
+    found: str | None = row.hold_reason
+    return found
 
 
 async def leave_a_delivery(line: Line) -> None:
