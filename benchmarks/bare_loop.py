@@ -1,4 +1,8 @@
-"""The yardstick: fetch a page, map it, sign and post each cart with bare aiohttp; nothing is stored or decided."""
+"""The yardsticks in bare aiohttp: fetch pages, map, sign and post each cart; or poll stores that have nothing new.
+
+Nothing is stored or decided. What is asked is read from standard input as JSON (`job`: carts or polls), and what was
+measured is printed as JSON.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,7 @@ import uvloop
 from benchmarks.meter import Meter
 
 IN_FLIGHT = 64
+POLLS_IN_FLIGHT = 16  # what the product does by default
 
 
 def payload(node: dict[str, Any]) -> dict[str, Any]:
@@ -77,8 +82,8 @@ async def post(session: aiohttp.ClientSession, ask: dict[str, Any], carts: list[
         answer.raise_for_status()
 
 
-async def main(ask: dict[str, Any]) -> dict[str, float]:
-    """Run the loop once."""
+async def carts(ask: dict[str, Any]) -> dict[str, float]:
+    """Hand every cart of a store off once."""
     meter = Meter()
     slots = asyncio.Semaphore(IN_FLIGHT)
 
@@ -93,14 +98,40 @@ async def main(ask: dict[str, Any]) -> dict[str, float]:
             headers = {"X-Shopify-Access-Token": ask["token"], "Content-Type": "application/json"}
             async with session.post(ask["graphql"], data=question, headers=headers) as answer:
                 page = orjson.loads(await answer.read())["data"]["abandonedCheckouts"]
-            carts = [payload(node) for node in page["nodes"]]
+            mapped = [payload(node) for node in page["nodes"]]
             size = ask["carts_per_payload"]
-            parts = [carts[start : start + size] for start in range(0, len(carts), size)]
+            parts = [mapped[start : start + size] for start in range(0, len(mapped), size)]
             await asyncio.gather(*(within(session, part) for part in parts))
             if not page["pageInfo"]["hasNextPage"]:
                 return meter.read()
             after = page["pageInfo"]["endCursor"]
 
 
+async def polls(ask: dict[str, Any]) -> dict[str, float]:
+    """Ask every store for its first page, again and again; a first round, which opens connections, is not counted.
+
+    `stores`: method, url, headers and body of each one's request. Raises `ValueError` when a page is not empty.
+    """
+    slots = asyncio.Semaphore(POLLS_IN_FLIGHT)
+
+    async def poll(session: aiohttp.ClientSession, method: str, url: str, headers: dict[str, str], body: str) -> None:
+        async with slots, session.request(method, url, headers=headers, data=body or None) as answer:
+            page = orjson.loads(await answer.read())
+            answer.raise_for_status()
+        if page["data"]["abandonedCheckouts"]["nodes"] if "data" in page else page["carts"]:
+            raise ValueError(f"{url} has carts")
+
+    async with aiohttp.ClientSession() as session:
+        await asyncio.gather(*(poll(session, *store) for store in ask["stores"]))
+        meter = Meter()
+        for _ in range(ask["beats"]):
+            await asyncio.gather(*(poll(session, *store) for store in ask["stores"]))
+        return {**meter.read(), "polls": ask["beats"] * len(ask["stores"])}
+
+
+JOBS = {"carts": carts, "polls": polls}
+
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(uvloop.run(main(json.loads(sys.argv[1])))) + "\n")
+    asked = json.load(sys.stdin)
+    result = uvloop.run(JOBS[asked["job"]](asked))
+    sys.stdout.write(json.dumps(result) + "\n")

@@ -1,167 +1,216 @@
 """CPU, wall time and memory from prerendered Shopify pages to delivered carts, beside a bare aiohttp loop.
 
-Run with `make bench`. Each repeat runs the contenders in turn, each in a process of its own with a fresh database; a
-repeat counts only if every cart arrived, none twice in effect, and every signature verified. The yardstick posts
-one cart a message and keeps nothing; the aims are ratios to its CPU time.
+Each repeat runs the contenders in turn, each with a fresh database; a repeat counts only if every cart arrived, none
+twice in effect, and every signature verified. The yardstick posts one cart a message and keeps nothing; the aims are
+ratios to its CPU time. On SQLite one process runs one cycle over one store. On PostgreSQL real workers run their loops
+over several stores; their CPU time is the sum of all, their wall time is from the first poll's beginning to the last
+delivery's end.
 """
 
 from __future__ import annotations
 
 import argparse
-import platform
+import asyncio
 import statistics
 import sys
-import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import Progress
-
-from backend.domain.signing import make_secret
 from backend.platforms.shopify.queries import page_query
-from benchmarks.servers import ROOT, call, contender, server
+from benchmarks.grounds import NEVER, Company, Ground, Store, ground, populate, workers
+from benchmarks.pages import Check, Page, add_options, read_options, spread, told
+from benchmarks.servers import call, contender, server
 
-VERSION = "2026-10"
+VERSION, PAGE = "2026-10", 250
 MEMORY_AIM_MB = 60.0
+STORES = 8  # of several workers; each belongs to a company of its own
+INTERVAL = 5  # seconds between beats of workers
+PATIENCE = 600.0
+BARE, PRODUCT, WORKERS = "bare aiohttp", "this product, SQLite", "workers on PostgreSQL"
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """One column of the race. `aim` is the most its CPU may be, in times of the yardstick's."""
+    """One line of the race. `aim` is the most its CPU may be, in times of the yardstick's."""
 
-    name: str
-    module: str
+    kind: str
     carts_per_payload: int
+    workers: int = 0
     aim: float | None = None
-    in_flight: int = 4
+
+    @property
+    def name(self) -> str:
+        """What the table calls it."""
+        who = f"this product, {self.workers} {self.kind}" if self.workers else self.kind
+        return f"{who}, {self.carts_per_payload} a payload"
 
 
-YARDSTICK = Contender("bare aiohttp, 1 a payload", "benchmarks.bare_loop", 1)
+YARDSTICK = Contender(BARE, 1)
 CONTENDERS = (
     YARDSTICK,
-    Contender("this product, 1 a payload", "benchmarks.product_run", 1, aim=2.5),
-    Contender("bare aiohttp, 100 a payload", "benchmarks.bare_loop", 100),
-    Contender("this product, 100 a payload", "benchmarks.product_run", 100, aim=1.0),
+    Contender(PRODUCT, 1, aim=2.5),
+    Contender(BARE, 100),
+    Contender(PRODUCT, 100, aim=1.0),
+    Contender(WORKERS, 1, workers=1),
+    Contender(WORKERS, 1, workers=2),
+    Contender(WORKERS, 1, workers=4),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """Where the race is run."""
+    """Where the race is run. `tokens` are those of the shops s0 (with all carts) and s1 to s8 (with a share each)."""
 
+    where: Ground
     store: str
     partner: str
-    token: str
-    secret: str
+    tokens: Sequence[str]
     carts: int
+
+    def shop(self, number: int, **fields: Any) -> Store:
+        """Return a shop as an integration that is polled once in a run: a prerendered one shows every page anew."""
+        name = f"s{number}"
+        settings = {"shop": f"{name}.myshopify.com", "options": {"page_size": PAGE}}
+        token = self.tokens[number]
+        return Store(name, f"{self.store}/{name}", token, "shopify", settings=settings, every=86_400, **fields)
 
 
 def run_one(who: Contender, course: Course, hook: str) -> dict[str, Any]:
-    """Run one contender once; raise if a cart is missing, doubled, or badly signed."""
-    with tempfile.TemporaryDirectory() as folder:
-        ask = {
-            "token": course.token,
-            "secret": course.secret,
-            "hook": f"{course.partner}/hook/{hook}",
-            "carts_per_payload": who.carts_per_payload,
-            "in_flight": who.in_flight,
-            "query": page_query(VERSION),
-            "graphql": f"{course.store}/s0/admin/api/{VERSION}/graphql.json",
-            "store": f"{course.store}/s0",
-            "database": str(Path(folder) / "bench.db"),
-        }
-        figures = contender(who.module, ask)
-    arrived = call(f"{course.partner}/_control/report")[hook]
-    seen = (arrived["carts"]["unique"], arrived["doubled_effects"], arrived["bad_signatures"])
+    """Run one contender once; raise `RuntimeError` if a cart is missing, doubled, or badly signed."""
+    run = {BARE: run_bare, PRODUCT: run_product, WORKERS: run_workers}[who.kind]
+    figures = run(who, course, hook)
+    report = call(f"{course.partner}/_control/report")
+    hooks = [found for name, found in report.items() if name.startswith(hook)]
+    seen = tuple(
+        sum(counts)
+        for counts in zip(
+            *((each["carts"]["unique"], each["doubled_effects"], each["bad_signatures"]) for each in hooks), strict=True
+        )
+    )
     if seen != (course.carts, 0, 0):
         raise RuntimeError(f"{who.name}: {seen} carts, doubled, badly signed; expected {course.carts}, 0, 0")
     return figures
 
 
-def race(course: Course, repeats: int, console: Console) -> dict[str, list[dict[str, Any]]]:
+def run_bare(who: Contender, course: Course, hook: str) -> dict[str, Any]:
+    """Run the bare loop over the one big shop."""
+    ask = {
+        "job": "carts",
+        "token": course.tokens[0],
+        "secret": course.where.secret,
+        "hook": f"{course.partner}/hook/{hook}",
+        "carts_per_payload": who.carts_per_payload,
+        "query": page_query(VERSION),
+        "graphql": f"{course.store}/s0/admin/api/{VERSION}/graphql.json",
+    }
+    return contender("benchmarks.bare_loop", ask)
+
+
+def run_product(who: Contender, course: Course, hook: str) -> dict[str, Any]:
+    """Run one cycle over the one big shop, on a fresh SQLite file."""
+    made = Company("bench", f"{course.partner}/hook/{hook}", [course.shop(0)], 30, who.carts_per_payload)
+    with course.where.url("sqlite") as url:
+        asyncio.run(fill(course.where, url, [made]))
+        return contender("benchmarks.product_run", {"job": "once", "settings": course.where.settings(url)})
+
+
+def run_workers(who: Contender, course: Course, hook: str) -> dict[str, Any]:
+    """Let workers loose on the smaller shops, on a fresh PostgreSQL database, until every cart is delivered."""
+    where, later = course.where, datetime.now(UTC) + NEVER
+    made = [
+        Company(f"company-{at}", f"{course.partner}/hook/{hook}-{at}", [course.shop(at, due_at=later)], 30)
+        for at in range(1, STORES + 1)
+    ]
+    made = [Company(each.id, each.hook, each.stores, 30, who.carts_per_payload) for each in made]
+    with where.database() as database:
+        asyncio.run(fill(where, where.server.url(database), made))
+        with workers(where, database, who.workers, INTERVAL, log_level="info") as started:
+            bases = [worker.peak_mb() for worker in started]
+            for worker in started:
+                worker.start_meter()
+            where.server.execute("UPDATE integrations SET next_poll_at = now()", database)
+            wait_until_delivered(where, database, course.carts)
+            cpu = sum(worker.cpu() for worker in started)
+            above = max(worker.peak_mb() - base for worker, base in zip(started, bases, strict=True))
+            query = "SELECT extract(epoch FROM max(d.at) - min(p.started_at)) FROM poll_runs p, "
+            ended = "(SELECT max(finished_at) AS at FROM deliveries) d"
+            return {"cpu": cpu, "wall": float(where.server.execute(query + ended, database)), "above_base_mb": above}
+
+
+def wait_until_delivered(where: Ground, database: str, carts: int) -> None:
+    """Wait until so many carts are delivered. Raises `TimeoutError` when they are not."""
+    deadline = time.monotonic() + PATIENCE
+    delivered = "SELECT coalesce(sum(cart_count), 0) FROM deliveries WHERE state = 'delivered'"
+    while int(where.server.execute(delivered, database)) < carts:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not everything was delivered in {PATIENCE:.0f} s")
+        time.sleep(0.5)
+
+
+async def fill(where: Ground, url: str, made: Sequence[Company]) -> None:
+    """Put companies into a database."""
+    async with where.world(url) as world:
+        await populate(world, where.secret, made)
+
+
+def race(course: Course, repeats: int) -> dict[str, list[dict[str, Any]]]:
     """Run all contenders in turn, `repeats` times."""
     found: dict[str, list[dict[str, Any]]] = {who.name: [] for who in CONTENDERS}
-    with Progress(console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("runs", total=repeats * len(CONTENDERS))
-        for repeat in range(repeats):
-            for position, who in enumerate(CONTENDERS):
-                figures = run_one(who, course, f"r{repeat}-{position}")
-                found[who.name].append(figures)
-                progress.advance(task)
-                line = f"repeat {repeat + 1}: {who.name}: {figures['cpu']:.2f} CPU s, {figures['wall']:.2f} s"
-                console.print(line, highlight=False)
+    for repeat in range(repeats):
+        for position, who in enumerate(CONTENDERS):
+            figures = run_one(who, course, f"r{repeat}-{position}")
+            found[who.name].append({"repeat": repeat, "contender": who.name, **figures})
+            told(f"repeat {repeat + 1}: {who.name}: {figures['cpu']:.2f} CPU s, {figures['wall']:.2f} s")
     return found
 
 
-def table(found: dict[str, list[dict[str, Any]]], carts: int) -> list[str]:
-    """Return the result as a Markdown table: medians, and the ratio to the yardstick (median and worst repeat)."""
+def page(found: dict[str, list[dict[str, Any]]], carts: int, repeats: int) -> Page:
+    """Return the page: medians, and the ratio to the yardstick of the same repeat."""
+    made = Page(
+        "delivery",
+        "Store to partner, beside a bare loop",
+        f"{carts:,} Shopify carts from prerendered pages of {PAGE}, {repeats} repeats in turn",
+        ("contender", "CPU s per 1,000 carts", "wall s", "carts per s", "peak MB above start", "times bare CPU", "aim"),
+    )
     yardstick = [run["cpu"] for run in found[YARDSTICK.name]]
-    lines = [
-        "| contender | CPU s per 1,000 carts | wall s | peak MB above start | times bare CPU (worst) | aim |",
-        "|---|---|---|---|---|---|",
-    ]
     for who in CONTENDERS:
         runs = found[who.name]
+        made.raw += runs
         ratios = [run["cpu"] / bare for run, bare in zip(runs, yardstick, strict=True)]
-        lines.append(
-            f"| {who.name} "
-            f"| {statistics.median(run['cpu'] for run in runs) / carts * 1000:.3f} "
-            f"| {statistics.median(run['wall'] for run in runs):.2f} "
-            f"| {max(run['above_base_mb'] for run in runs):.0f} "
-            f"| {statistics.median(ratios):.2f} ({max(ratios):.2f}) "
-            f"| {who.aim or '-'} |"
-        )
-    return lines
+        per_thousand = spread([run["cpu"] / carts * 1000 for run in runs], 3)
+        rate = statistics.median(carts / run["wall"] for run in runs)
+        above, wall = max(run["above_base_mb"] for run in runs), spread([run["wall"] for run in runs])
+        made.rows.append([who.name, per_thousand, wall, f"{rate:,.0f}", f"{above:.0f}", spread(ratios), who.aim or "-"])
+        if who.aim is not None:
+            words = f"{who.name}: at most {who.aim} times bare CPU, the worst repeat too"
+            made.checks.append(Check(words, f"{max(ratios):.2f} at worst", max(ratios) <= who.aim))
+            words = f"{who.name}: at most {MEMORY_AIM_MB:.0f} MB above the start"
+            made.checks.append(Check(words, f"{above:.0f} MB", above <= MEMORY_AIM_MB))
+    made.notes = "Every repeat delivered every cart once in effect, with a signature that verified."
+    return made
 
 
-def report(found: dict[str, list[dict[str, Any]]], carts: int, repeats: int) -> str:
-    """Return the page that is kept."""
-    packages = ", ".join(f"{name} {version(name)}" for name in ("aiohttp", "httpx", "sqlalchemy", "uvloop", "orjson"))
-    course = f"{carts:,} Shopify carts from prerendered pages of 250, {repeats} repeats in turn"
-    machine = f"Python {platform.python_version()}, {packages}; {platform.machine()}, {_cores()} cores; SQLite"
-    return "\n".join(
-        [
-            "# Store to partner, beside a bare loop",
-            "",
-            f"{datetime.now(UTC):%Y-%m-%d}; {course}; {machine}.",
-            "",
-            *table(found, carts),
-            "",
-            f"Memory aim: at most {MEMORY_AIM_MB:.0f} MB above the start.",
-            "Every repeat delivered every cart once in effect, with a signature that verified.",
-            "",
-        ]
-    )
-
-
-def _cores() -> int:
-    return len([line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("processor")])
-
-
-def main() -> int:
-    """Run the benchmark, print and keep its table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--carts", type=int, default=20_000)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
-    options = parser.parse_args()
-    console, secret = Console(), make_secret()
-    with server("shopify") as store, server("partner", "--secret", secret, "--keep-bodies", "0") as partner:
-        order = {"query": page_query(VERSION), "carts": options.carts, "page_size": 250}
-        call(f"{store}/_control/shops/s0/prerender", order)
-        token = call(f"{store}/_control/shops")[0]["token"]
-        found = race(Course(store, partner, token, secret, options.carts), options.repeats, console)
-    page = report(found, options.carts, options.repeats)
-    kept = options.results / f"delivery-{datetime.now(UTC):%Y-%m-%d}.md"
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_text(page)
-    console.print(page, highlight=False)
-    console.print(f"kept in {kept}")
-    return 0
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark; return 1 when an aim was missed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.delivery", description=__doc__)
+    parser.add_argument("--carts", type=int, default=20_000, help=f"a multiple of {STORES}")
+    add_options(parser, repeats=5)
+    options = read_options(parser, {"carts": 400}, arguments)
+    with ExitStack() as stack:
+        where = stack.enter_context(ground())
+        store = stack.enter_context(server("shopify", "--shops", str(STORES + 1)))
+        partner = stack.enter_context(server("partner", "--secret", where.secret, "--keep-bodies", "0"))
+        query = page_query(VERSION)
+        for at in range(STORES + 1):
+            order = {"query": query, "carts": options.carts // (STORES if at else 1), "page_size": PAGE}
+            call(f"{store}/_control/shops/s{at}/prerender", order)
+        tokens = [shop["token"] for shop in call(f"{store}/_control/shops")]
+        found = race(Course(where, store, partner, tokens, options.carts), options.repeats)
+        return page(found, options.carts, options.repeats).keep(options)
 
 
 if __name__ == "__main__":

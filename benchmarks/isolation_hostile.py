@@ -59,11 +59,9 @@ def open_stores(bench: Bench, database: str, run: str) -> list[str]:
     names = [f"{run}-{at}" for at in range(healthy)]
     for name in names:
         call(f"{bench.servers['healthy']}/_control/tenants", {"name": name, "token": "token"})
-    bench.where.server.execute(
-        "UPDATE integrations SET settings = jsonb_set(settings, '{base_url}', "
-        f"to_jsonb(replace(settings ->> 'base_url', '/run-', '/{run}-')))",
-        database,
-    )
+    moved = f"to_jsonb(replace(settings ->> 'base_url', '/run-', '/{run}-'))"
+    point = f"UPDATE integrations SET settings = jsonb_set(settings, '{{base_url}}', {moved})"  # noqa: S608  ours
+    bench.where.server.execute(point, database)
     return names
 
 
@@ -152,8 +150,8 @@ def page(without: Sequence[dict[str, Any]], with_hostile: Sequence[dict[str, Any
     made = Page(
         "isolation-hostile",
         "Hostile stores beside healthy ones",
-        f"{options.stores} stores, {hostile} of them hostile, each in its own way; {options.carts} carts appear in each "
-        f"healthy store over {options.seconds:g} s; a beat each {options.interval} s, {options.workers} workers, "
+        f"{options.stores} stores, {hostile} of them hostile, each in its own way; {options.carts} carts appear in "
+        f"every healthy store over {options.seconds:g} s; a beat each {options.interval} s, {options.workers} workers, "
         f"{options.repeats} runs of each side in turn",
         ("healthy stores", "p50 s", "p99 s", "longest s", "missing", "worker CPU s", "worker peak MB"),
     )

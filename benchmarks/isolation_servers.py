@@ -1,5 +1,6 @@
-"""Servers that keep the time: a partner with hooks that are dead in seven ways, and stores that hold nothing. The
-hostile stores of the simulator can be started from here too.
+"""Servers that keep the time: a partner with hooks that are dead in seven ways, and stores that hold nothing.
+
+The hostile stores of the simulator can be started from here too.
 
 Start one as a process: `python -m benchmarks.isolation_servers partner --secret whsec_...`; it prints its address.
 """

@@ -52,10 +52,9 @@ def call(url: str, body: object | None = None) -> Any:
 
 
 def contender(module: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Run one contender to its end in a process of its own; return the figures it prints."""
-    done = subprocess.run(
-        [sys.executable, "-m", module, json.dumps(arguments)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    """Run one contender to its end in a process of its own; it reads `arguments` and prints figures, both as JSON."""
+    command, asked = [sys.executable, "-m", module], json.dumps(arguments)
+    done = subprocess.run(command, cwd=ROOT, input=asked, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{module} failed:\n{done.stderr[-2000:]}")
     figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
