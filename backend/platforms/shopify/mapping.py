@@ -116,7 +116,7 @@ def _line(line: Mapping[str, Any]) -> Line:
 
 def _coupons(codes: Any) -> tuple[str, ...]:
     if not isinstance(codes, list) or not all(isinstance(code, str) for code in codes):
-        raise BadRecord("discount codes are a list of texts", code="bad_coupons")
+        raise BadRecord("discount codes are a list of texts", code="unexpected_shape")
     return tuple(codes)
 
 
