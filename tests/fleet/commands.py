@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,10 +64,11 @@ class Fleet:
     folder: Path
     environment: dict[str, str]
     started: list[Command] = field(default_factory=list)
+    numbers: Iterator[int] = field(default_factory=itertools.count)
 
     async def start(self, *arguments: str, **environment: str) -> Command:
         """Start `python -m` with these arguments."""
-        log = self.folder / f"{len(self.started)}.log"
+        log = self.folder / f"{next(self.numbers)}.log"
         with log.open("wb") as file:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", *arguments, cwd=ROOT, env={**self.environment, **environment},

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from backend.models import deliveries, workers
+from tests.e2e.killing import hold_answer
 from tests.e2e.scene import THRESHOLD, Account, Scene, until
 from tests.fleet.commands import NEVER, Fleet
 from tests.fleet.redis_server import RedisServer, free_port
@@ -16,7 +17,6 @@ from tests.fleet.redis_server import RedisServer, free_port
 pytestmark = pytest.mark.redis
 
 LANES = ("polls", "sweep", "deliveries")
-LEASE = "3"  # seconds, where a test waits for one to run out
 OFTEN = "1"  # seconds between two safety ticks
 
 
@@ -54,9 +54,8 @@ async def test_worker_and_beat_as_printed_hand_every_cart_off_once(scene: Scene,
 
 
 async def test_a_worker_per_lane_hands_every_cart_off_once(scene: Scene, fleet: Fleet) -> None:
-    for lane in LANES:
-        await fleet.worker("-Q", lane, SAFETY_TICK_SECONDS=NEVER)
     await fleet.beat()
+    await asyncio.gather(*(fleet.worker("-Q", lane, SAFETY_TICK_SECONDS=NEVER) for lane in LANES))
     assert await faultless(scene)
 
 
@@ -104,6 +103,14 @@ async def test_a_worker_starts_works_and_ends_in_order_without_any_broker(
     assert await worker.end() == 0
 
 
+async def test_a_worker_told_to_end_cuts_off_what_outlasts_the_drain_limit(scene: Scene, fleet: Fleet) -> None:
+    held = hold_answer(scene, 1)
+    worker = await fleet.worker(DRAIN_SECONDS="0.5", DELIVERY_DEADLINE_SECONDS="60")
+    await until(lambda: held.times == 0)
+    assert (await worker.end(), await scene.rows(workers)) == (0, [])
+    assert await has_pending(scene)
+
+
 async def test_messages_are_heard_again_when_redis_comes_back_empty(
     scene: Scene, redis: RedisServer, fleet: Fleet
 ) -> None:
@@ -129,8 +136,7 @@ async def test_messages_to_a_lane_that_nobody_works_on_do_not_pile_up(redis: Red
 
 async def test_killing_one_of_two_workers_loses_and_doubles_nothing(scene: Scene, fleet: Fleet) -> None:
     await fleet.beat()
-    doomed = await fleet.worker(LEASE_SECONDS=LEASE)
-    await fleet.worker(LEASE_SECONDS=LEASE)
+    doomed, _ = await asyncio.gather(fleet.worker(), fleet.worker())
     await until(lambda: len(scene.arrived()) > 0)
     leave_more(scene, 40)
     await until(lambda: len(scene.arrived()) > 30)
@@ -140,22 +146,19 @@ async def test_killing_one_of_two_workers_loses_and_doubles_nothing(scene: Scene
 
 
 async def test_several_workers_of_one_machine_are_told_apart_in_flower(fleet: Fleet) -> None:
-    first, second = await fleet.worker("-Q", "polls"), await fleet.worker("-Q", "sweep")
     port = free_port()
-    await fleet.start(
-        "celery", "-A", "backend.celery_app", "flower", f"--port={port}", "--address=127.0.0.1",
-        FLOWER_UNAUTHENTICATED_API="true",
-    )  # fmt: skip
+    await fleet.start("celery", "-A", "backend.celery_app", "flower", f"--port={port}", "--address=127.0.0.1")
+    started = await asyncio.gather(fleet.worker("-Q", "polls"), fleet.worker("-Q", "sweep"))
     shown: set[str] = set()
 
     async def both_are_shown() -> bool:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
             try:
-                shown.update((await client.get("/api/workers", params={"refresh": 1})).json())
+                found = (await client.get("/workers", params={"json": 1})).json()["data"]
             except httpx.TransportError:
                 return False
-        return len(shown) == 2
+        shown.update(worker["hostname"].partition("@")[0] for worker in found)
+        return len(shown) == len(started)
 
     await until(both_are_shown)
-    pids = {str(command.process.pid) for command in (first, second)}
-    assert {name.partition("@")[0].removeprefix("worker-") for name in shown} == pids
+    assert shown == {f"worker-{command.process.pid}" for command in started}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -65,10 +66,8 @@ async def test_a_worker_of_some_lanes_leaves_the_others_alone(scene: Scene, plai
 
 
 async def test_two_web_apps_and_two_workers_on_one_database_double_nothing(scene: Scene, plain: Fleet) -> None:
-    first, _ = await plain.web("all")
-    second, _ = await plain.web("all")
-    await plain.plain_worker()
-    await plain.plain_worker()
+    (first, _), (second, _) = await asyncio.gather(plain.web("all"), plain.web("all"))
+    await asyncio.gather(plain.plain_worker(), plain.plain_worker())
     assert len(await scene.rows(workers)) == 4
     await scene.finished()
     account = await scene.close_account()
@@ -77,8 +76,7 @@ async def test_two_web_apps_and_two_workers_on_one_database_double_nothing(scene
 
 
 async def test_two_pollers_on_one_database_poll_each_store_once_a_beat(scene: Scene, plain: Fleet) -> None:
-    await plain.plain_worker()
-    await plain.plain_worker()
+    await asyncio.gather(plain.plain_worker(), plain.plain_worker())
     await until(lambda: _has_polled(scene, 6))
     polled = [row.polls for row in await scene.rows(integrations)]
     beats = len(await scene.rows(poll_cycles, poll_cycles.c.kind == "beat"))
