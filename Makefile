@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run test test-all check audit format migrate chaos bench lock clean
+.PHONY: help install run test test-all check audit format migrate chaos bench isolation lock clean
 
 help:  ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -53,8 +53,18 @@ migrate: .venv/.installed  ## bring the database of DATABASE_URL up to date
 chaos: .venv/.installed  ## kill -9 at every step, 20 times each, on both databases; keeps the table
 	@.venv/bin/python -m benchmarks.chaos
 
-bench: .venv/.installed  ## CPU, wall time and memory beside a bare loop, in one run
-	@.venv/bin/python -m benchmarks.delivery
+bench: .venv/.installed  ## CPU, wall time, memory, growth and a day, beside bare loops; REPEATS=5, SHORT=1
+	@failed=0; for each in polls delivery growth day; do \
+	    .venv/bin/python -m benchmarks.$$each $(if $(REPEATS),--repeats $(REPEATS)) $(if $(SHORT),--short) \
+	    || failed=1; done; exit $$failed
+
+isolation: .venv/.installed  ## hostile stores, dead receivers, a huge backlog beside the others; REPEATS=5, SHORT=1
+	@failed=0; for each in hostile dead flaky; do \
+	    .venv/bin/python -m benchmarks.isolation_$$each $(if $(REPEATS),--repeats $(REPEATS)) $(if $(SHORT),--short) \
+	    || failed=1; done; \
+	    for lane in deliveries polls; do \
+	    .venv/bin/python -m benchmarks.fairness --lane $$lane $(if $(REPEATS),--repeats $(REPEATS)) \
+	    $(if $(SHORT),--short) || failed=1; done; exit $$failed
 
 lock: .venv/.installed-dev  ## make the locks anew; UPGRADE=1 takes the newest versions
 	@scripts/lock_requirements.sh $(if $(UPGRADE),--upgrade)

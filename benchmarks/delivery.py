@@ -187,9 +187,9 @@ def page(found: dict[str, list[dict[str, Any]]], carts: int, repeats: int) -> Pa
         made.rows.append([who.name, per_thousand, wall, f"{rate:,.0f}", f"{above:.0f}", spread(ratios), who.aim or "-"])
         if who.aim is not None:
             words = f"{who.name}: at most {who.aim} times bare CPU, the worst repeat too"
-            made.checks.append(Check(words, f"{max(ratios):.2f} at worst", max(ratios) <= who.aim))
+            made.checks.append(Check(words, f"{max(ratios):.2f} at worst", max(ratios) <= who.aim, is_figure=True))
             words = f"{who.name}: at most {MEMORY_AIM_MB:.0f} MB above the start"
-            made.checks.append(Check(words, f"{above:.0f} MB", above <= MEMORY_AIM_MB))
+            made.checks.append(Check(words, f"{above:.0f} MB", above <= MEMORY_AIM_MB, is_figure=True))
     made.notes = "Every repeat delivered every cart once in effect, with a signature that verified."
     return made
 

@@ -1,8 +1,8 @@
 """What grows with the number of carts: memory with the carts of one cycle, cost with the carts that are stored already.
 
 Memory: one cycle over one prerendered Shopify store, in a process of its own, small and large in turn. Cost: databases
-are filled with carts of an earlier life (customer, lines, events, abandonment, delivery and all) by the database itself;
-then the same new carts are handed off beside them, from the smallest database to the largest, in turn.
+are filled with carts of an earlier life (customer, lines, events, abandonment, delivery and all) by the database
+itself; then the same new carts are handed off beside them, from the smallest database to the largest, in turn.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Filled:
     def execute(self, where: Ground, *statements: str) -> None:
         """Run SQL of our own, past every check that the product's connections make."""
         if self.kind == "postgresql":
-            name = self.url.rpartition("/")[2].partition("?")[0]
+            name = self.url.partition("?")[0].rpartition("/")[2]
             where.server.execute("; ".join(("SET session_replication_role = replica", *statements)), name)
             return
         with closing(sqlite3.connect(self.url.partition(":///")[2])) as connection:
@@ -178,8 +178,9 @@ def memory_checks(rows: Sequence[dict[str, Any]], sizes: Sequence[int]) -> list[
             f"at most {MEMORY_AIM_MB:.0f} MB above the start with {least:,} carts",
             f"{above[least]:.0f} MB",
             above[least] <= MEMORY_AIM_MB,
+            is_figure=True,
         ),
-        Check(words, f"{ratio:.2f} times", ratio <= MOST_MEMORY),
+        Check(words, f"{ratio:.2f} times", ratio <= MOST_MEMORY, is_figure=True),
     ]
 
 
@@ -192,7 +193,7 @@ def cost_checks(rows: Sequence[dict[str, Any]], kind: str, sizes: Sequence[int])
         asked = (
             f"{kind}: {words} per cart beside {max(sizes):,} carts within {MOST_COST} times that beside {min(sizes):,}"
         )
-        checks.append(Check(asked, f"{ratio:.2f} times", ratio <= MOST_COST))
+        checks.append(Check(asked, f"{ratio:.2f} times", ratio <= MOST_COST, is_figure=True))
     return checks
 
 

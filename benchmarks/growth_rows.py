@@ -12,9 +12,10 @@ _ROWS: dict[str, dict[str, str]] = {
     },
     "carts": {
         "integration_id": "'{store}'", "agent_id": "'{company}'", "source_cart_id": "{c}", "store_id": "'{store}'",
-        "customer_id": "{c}", "state": "'abandoned'", "episode": "1", "revision": "'r' || n.i", "activity": "'a' || n.i",
-        "currency": "'USD'", "total": "1498500", "item_count": "1", "coupons": "'[]'", "is_test": "false",
-        "is_mock": "false", "source_created_at": LONG_AGO, "source_updated_at": LONG_AGO, "last_activity_at": LONG_AGO,
+        "customer_id": "{c}", "state": "'abandoned'", "episode": "1", "revision": "'r' || n.i",
+        "activity": "'a' || n.i", "currency": "'USD'", "total": "1498500", "item_count": "1", "coupons": "'[]'",
+        "is_test": "false", "is_mock": "false", "source_created_at": LONG_AGO, "source_updated_at": LONG_AGO,
+        "last_activity_at": LONG_AGO,
         "abandoned_at": LONG_AGO, "contacted_at": LONG_AGO, "events": "1", "next_check_at": LATER,
         "awaits_read": "false", "created_at": LONG_AGO, "updated_at": LONG_AGO,
     },
@@ -62,7 +63,7 @@ def filling(company: str, store: str, count: int) -> list[str]:
 def _insert(table: str, columns: dict[str, str], owner: tuple[str, str], numbers: tuple[int, int]) -> str:
     company, store = owner
     values = [value.format(c="'old-' || n.i", company=company, store=store) for value in columns.values()]
-    series = f"SELECT {numbers[0]} UNION ALL SELECT i + 1 FROM n WHERE i < {numbers[1]}"
+    series = f"SELECT {numbers[0]} UNION ALL SELECT i + 1 FROM n WHERE i < {numbers[1]}"  # noqa: S608
     return (
         f"WITH RECURSIVE n(i) AS ({series}) INSERT INTO {table} (company_id, id, {', '.join(columns)}) "  # noqa: S608
         f"SELECT '{company}', 'old-' || n.i, {', '.join(values)} FROM n"
