@@ -103,7 +103,8 @@ class LaneRunner(Generic[P]):
         room = self._room()
         pieces = await self.lane.claim(room)
         self._is_crowded = len(pieces) >= room.pieces
-        self._is_limited = self._is_crowded or room.suspects < room.pieces or bool(room.full)
+        suspects = sum(piece.is_suspect for piece in pieces)
+        self._is_limited = self._is_crowded or suspects >= room.suspects or bool(room.full)
         self._looks |= self._is_crowded
         for piece in pieces:
             task = asyncio.create_task(self._one(piece))

@@ -87,7 +87,9 @@ def owed(now: datetime, room: Room, what: tuple[datetime, int, ColumnElement[boo
     d = deliveries.c
     oldest = (
         select(func.min(d.next_attempt_at))
-        .where(d.company_id == _TO.company_id, d.destination_id == _TO.id, d.state == "pending")
+        .where(
+            d.company_id == _TO.company_id, d.destination_id == _TO.id, d.state == "pending", unleased(deliveries, now)
+        )
         .scalar_subquery()
     )
     is_held = exists().where(installation_state.c.hold_reason.is_not(None))
