@@ -14,7 +14,7 @@ from rich.console import Console
 
 from backend.config import Settings
 from backend.logs import set_up_logs
-from benchmarks import chaos_points, storm
+from benchmarks import chaos_database, chaos_points, chaos_redis, chaos_takeover, storm
 from benchmarks.chaos_course import Course, Outcome
 from benchmarks.chaos_postgres import databases
 from benchmarks.chaos_report import Series, keep
@@ -24,6 +24,10 @@ Experiment = Callable[[Course], Awaitable[Outcome]]
 EXPERIMENTS: dict[str, Experiment] = {
     "points": chaos_points.run,
     "storm": storm.run,
+    "storm-celery": storm.run_celery,
+    "database": chaos_database.run,
+    "redis": chaos_redis.run,
+    "takeover": chaos_takeover.run,
 }
 
 

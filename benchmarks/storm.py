@@ -13,6 +13,7 @@ from typing import Any
 from benchmarks.chaos_course import Bar, Course, Outcome
 from benchmarks.storm_account import Account, Hands, take_account
 from benchmarks.storm_crew import Crew, Replacements, tick_workers
+from benchmarks.storm_fleet import celery_workers
 from benchmarks.storm_world import Size, StormWorld, storm_world
 
 WORKERS = 4
@@ -101,6 +102,11 @@ class Progress:
 async def run(course: Course) -> Outcome:
     """Make the storm with workers that are rung by their own ticks."""
     return await storm(course, "ticks", tick_workers)
+
+
+async def run_celery(course: Course) -> Outcome:
+    """Make the storm with a fleet: Celery workers that beat rings through Redis."""
+    return await storm(course, "Celery and Redis", celery_workers)
 
 
 async def storm(course: Course, bell: str, crewed: Crewed) -> Outcome:

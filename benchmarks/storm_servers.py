@@ -171,8 +171,9 @@ class Partner(PartnerSimulator):
 
     async def _control_account(self, _request: web.Request) -> web.Response:
         hooks = list(self.hooks.values())
+        effects = [[name, *each] for name, hook in self.hooks.items() for each in hook.effects.values()]
         told = {
-            "effects": [[*each] for hook in hooks for each in hook.effects.values()],
+            "effects": effects,
             "repeated": self.repeated,
             "doubled": [pair for hook in hooks for pair in hook.doubled],
             "bad_signatures": sum(hook.counts["bad_signatures"] for hook in hooks),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from backend.domain.signing import make_secret
 from backend.store.cycles import InstallationStore
@@ -26,12 +27,16 @@ WOO_FIRST = 21  # the first order number of a simulated site
 THRESHOLD = 1  # minutes
 FED_AGE = timedelta(minutes=2)  # carts that are fed were left so long ago
 
-Cart = tuple[str, str]  # store id and the store's own cart id
+Cart = tuple[str, str, str]  # the partner's hook, the store's id, and the store's own cart id
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How large a world is. `carts` lie in the stores from the start."""
+    """How large a world is. `carts` lie in the stores from the start.
+
+    `sharers`: integrations, of as many companies, on each store. `per_second`: requests that a store allows, and as
+    many at once; None leaves it to the platform.
+    """
 
     stores: int
     companies: int
@@ -40,6 +45,8 @@ class Size:
     platforms: tuple[str, ...] = PLATFORMS
     interval: int = 5  # seconds between two polls of a store
     lease: float = 5.0  # seconds
+    sharers: int = 1
+    per_second: int | None = None
 
     @property
     def each(self) -> int:
@@ -59,6 +66,7 @@ class StormWorld:
     eye: Eye
     folder: Path
     expected: set[Cart] = field(default_factory=set)
+    hooks: dict[str, list[str]] = field(default_factory=dict)  # by store id, the hooks of the companies that use it
 
     async def arrived(self) -> int:
         """Return how many carts took effect."""
@@ -82,7 +90,8 @@ class StormWorld:
         first = len(self.expected)
         left = [(f"f{first + index}", rfc3339(now - FED_AGE)) for index in range(carts)]
         body = {"tenant": name, "carts": [{"id": cart, "updated_at": at, "recovery_url": None} for cart, at in left]}
-        self.expected |= {(store_id(url, name), cart) for cart, _ in left}
+        store = store_id(url, name)
+        self.expected |= {(hook, store, cart) for hook in self.hooks[store] for cart, _ in left}
         await asyncio.to_thread(call, f"{url}/_control/carts", body)
 
     async def ask(self, url: str, what: str) -> Any:
@@ -109,7 +118,7 @@ async def storm_world(course: Course, size: Size) -> AsyncIterator[StormWorld]:
         made = StormWorld(
             size=size,
             settings=_settings(world, size),
-            database=url.rpartition("/")[2].partition("?")[0],
+            database=urlsplit(url).path.removeprefix("/"),
             stores=stores,
             partner=partner,
             eye=Eye(url),
@@ -151,16 +160,22 @@ async def _fill(world: World, made: StormWorld, secret: str) -> None:
         hook = f"{made.partner}/hook/c{number}"
         await make_destination(world, company, agent, hook, secret, max_carts_per_payload=size.per_payload)
         agents.append((company, agent))
-    for number in range(size.stores):
-        platform, index = size.platforms[number % len(size.platforms)], number // len(size.platforms)
-        await _connect(world, made, agents[number % size.companies], platform, index)
+    for share in range(size.sharers):
+        for number in range(size.stores):
+            platform, index = size.platforms[number % len(size.platforms)], number // len(size.platforms)
+            owner = (number + share) % size.companies
+            await _connect(world, made, agents[owner], f"c{owner}", (platform, index))
     async with world.database.work() as tx:
         await InstallationStore(tx).want(is_wanted=True, interval=size.interval, now=world.clock.now())
 
 
-async def _connect(world: World, made: StormWorld, owner: tuple[str, str], platform: str, index: int) -> None:
+async def _connect(world: World, made: StormWorld, owner: tuple[str, str], hook: str, place: tuple[str, int]) -> None:
+    """Connect one store; `place` is its platform and its number among the stores of that."""
+    platform, index = place
     url, name, each = made.stores[platform], f"s{index}", made.size.each
     where: dict[str, Any] = {"base_url": f"{url}/{name}", "allow_http": True}
+    if made.size.per_second is not None:
+        where["options"] = {"requests_per_second": made.size.per_second, "requests_at_once": made.size.per_second}
     if platform == "shopify":
         where["shop"] = f"{name}.myshopify.com"
         credentials, ids = {"access_token": f"shpat_{name:0>32}"}, [str(FIRST_NUMBER + at) for at in range(each)]
@@ -171,7 +186,8 @@ async def _connect(world: World, made: StormWorld, owner: tuple[str, str], platf
         credentials, ids = {"token": f"token-{name}"}, [f"c{at}" for at in range(each)]
     store = where.get("shop") or store_id(url, name)
     await make_integration(world, *owner, platform, where, credentials, store_id=store)
-    made.expected |= {(store, cart) for cart in ids}
+    made.hooks.setdefault(store, []).append(hook)
+    made.expected |= {(hook, store, cart) for cart in ids}
 
 
 def store_id(url: str, name: str) -> str:
