@@ -70,14 +70,15 @@ def impatient(world: World) -> None:
 
 
 async def owe(line: Line, count: int, first: int = 0) -> None:
-    """Let the store have carts that are abandoned, and the partner be owed one message for each."""
+    """Let carts be left in the store and become abandoned, so that the partner is owed one message for each."""
     async with line.world.database.work() as tx:
         await tx.execute(update(destinations).values(max_carts_per_payload=1))
     for number in range(first, first + count):
-        line.add(f"c{number:06}", 45 + number % 60 / 60)
+        line.add(f"c{number:06}", number % 60 / 60)
     await line.engine.poller.start(30)
     while await line.engine.poller.ring("polls"):
         pass
+    line.clock.move(minutes=45)
     while await line.engine.poller.ring("sweep"):
         pass
 
