@@ -32,6 +32,7 @@ T = TypeVar("T")
 
 SIGN_IN_EVERY = 1.0  # seconds between looks at the wanted state
 TICK = 0.5  # seconds between bells of the sweep and delivery lanes
+LOOK_AGAIN = 1.0  # seconds between bells of the poll lane: at each beat, and for what dead workers left behind
 FORGET_WORKERS = timedelta(hours=1)
 ONE_AT_A_TIME = (
     "another process runs the background loops of this SQLite database: set DATABASE_URL to a PostgreSQL database "
@@ -185,6 +186,7 @@ class Worker:
         has_loops = self.holds_the_loops()
         services.status.loops_here = has_loops
         services.status.loops_note = self._note(has_loops=has_loops)
+        await services.hold.watch()
         async with services.database.work() as tx:
             store = InstallationStore(tx)
             await store.sign_in(self._row(has_loops=has_loops))
@@ -231,7 +233,7 @@ class Worker:
         """Return the seconds between two ticks of a lane."""
         if self.post.bell == "celery":
             return self._services.settings.safety_tick_seconds
-        return rhythm.interval if lane == POLLS else TICK
+        return LOOK_AGAIN if lane == POLLS else TICK
 
     def _tick(self, lane: str) -> Callable[[], Awaitable[None]]:
         """Return the job that rings a lane. It does not wait for the work, so no tick is skipped because of it."""

@@ -65,7 +65,6 @@ class PollWork:
     is_paused: bool
     has_trouble: bool  # its row tells of something that a success clears
     has_waiting: bool  # some carts wait to be read again
-    walk_pages: int
     claims: int  # this one included; above one, an earlier claim was never settled
     budget: dict[str, Any] | None
     notices: list[str] | None

@@ -114,6 +114,7 @@ class CycleReport(CycleSums):
     integrations: list[StorePoll]
     waiting: list[WaitingStore]
     held_elsewhere: list[HeldStore]
+    deliveries_held: Held | None = Field(description="Why a one-off run sent nothing; null for a beat.")
 
 
 class WorkerState(Answer):
@@ -129,6 +130,15 @@ class WorkerState(Answer):
     started_at: str
     seen_at: str
     alive: bool
+
+
+class Fleet(Answer):
+    """What the processes share, and who rings their lanes."""
+
+    bells: list[str] = Field(examples=[["ticks"]])
+    workers_per_lane: dict[str, int]
+    budgets: str = Field(description="Where the stores' rate budgets are kept.")
+    in_words: str
 
 
 class StoreState(Answer):
@@ -189,6 +199,7 @@ class PollingState(Answer):
     workers: list[WorkerState]
     loops_here: bool = Field(description="Whether this process runs the background loops.")
     loops_note: str
+    fleet: Fleet
     lanes: list[LaneState]
     alerts: list[Alert] = Field(description="The newest open ones, 50 at most; GET /api/v1/alerts has all.")
     alerts_open: int

@@ -24,6 +24,7 @@ from backend.outbound import HttpRequest, HttpResponse, Outbound, retry_after
 from backend.services.keyring import Keyring
 from backend.services.lanes import DELIVERIES
 from backend.services.leases import LeaseKeeper
+from backend.services.metrics import Metrics
 from backend.services.superseding import Superseding
 from backend.store.cycles import add_counts
 from backend.store.outcomes import Health, OutcomeStore, Settled
@@ -52,6 +53,7 @@ class Deliverer:
     keyring: Keyring
     leases: LeaseKeeper
     superseding: Superseding
+    metrics: Metrics
     worker_id: str
     checkpoint: Pause
 
@@ -231,6 +233,7 @@ class DeliveryLane:
                 await store.note_health(first.destination_id, health(kept, failures_before, now), now)
             await self._count(tx, first.company_id, results, tally)
         for each, result in zip(kept, results, strict=True):
+            self._tools.metrics.attempt(result.outcome, result.elapsed_ms / 1000)
             _log_attempt(each, result)
         return tally
 
@@ -241,7 +244,7 @@ class DeliveryLane:
             for each in (tally, by_cycle[result.cycle_id or ""]):
                 each.counts[name] += 1
                 each.counts["deliver_ms"] += result.elapsed_ms
-        for cycle_id, counted in by_cycle.items():
+        for cycle_id, counted in sorted(by_cycle.items()):  # in one order everywhere: no two wait in a ring
             if cycle_id:
                 await add_counts(tx, company_id, (cycle_id, self._tools.worker_id), counted)
 

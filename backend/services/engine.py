@@ -14,16 +14,18 @@ from backend.db import Database
 from backend.domain.ids import new_id
 from backend.outbound import Outbound, OutboundPolicy
 from backend.services.abandoned_carts import AbandonedCartAgentService
+from backend.services.budgets import Budgets, Times, open_keeper, sharers_in
 from backend.services.cart_intake import CartIntake
 from backend.services.deliveries import Deliverer, DeliveryLane
 from backend.services.keyring import Keyring
 from backend.services.leases import LeaseKeeper
+from backend.services.metrics import Metrics
 from backend.services.poll_lane import PollTools
 from backend.services.poller import REREADS, AgentIntegrationPoller, Lanes, finish_cycle
-from backend.services.polling import StorePolls
+from backend.services.polling import PollNeeds, StorePolls
 from backend.services.status import PollingStatus
 from backend.services.superseding import Superseding
-from backend.services.sweep_lane import SweepLane
+from backend.services.sweep_lane import SweepLane, SweepNeeds
 
 Checkpoint = Callable[[str], Awaitable[None]]
 
@@ -46,11 +48,14 @@ class Base:
     http: Outbound
     keyring: Keyring
     leases: LeaseKeeper
+    budgets: Budgets
+    metrics: Metrics
     checkpoint: Checkpoint
 
     async def aclose(self) -> None:
         """Stop renewing leases and close every connection."""
         await self.leases.aclose()
+        await self.budgets.aclose()
         await self.http.aclose()
         await self.database.close()
 
@@ -70,13 +75,16 @@ def build_base(settings: Settings, *, clock: Clock, checkpoint: Checkpoint = pas
     master_key = load_master_key(settings)
     database = Database(settings)
     worker_id = f"{os.getpid()}-{new_id()[:8]}"
+    http = Outbound(outbound_policy(settings))
     return Base(
         settings=settings,
         database=database,
         clock=clock,
-        http=Outbound(outbound_policy(settings)),
+        http=http,
         keyring=Keyring(master_key),
         leases=LeaseKeeper(database, clock, settings.lease_seconds, worker_id),
+        budgets=Budgets(open_keeper(settings), http, Times(clock), sharers_in(database)),
+        metrics=Metrics(),
         checkpoint=checkpoint,
     )
 
@@ -93,7 +101,7 @@ def outbound_policy(settings: Settings) -> OutboundPolicy:
 def build_engine(base: Base, make_defaults: Callable[[], Awaitable[None]]) -> Engine:
     """Build the poller and its lanes; `make_defaults` makes missing default destinations at a cycle's start."""
     carts = AbandonedCartAgentService(base.database, base.clock)
-    status = PollingStatus(base.settings, base.database, base.clock)
+    status = PollingStatus(base.settings, base.database, base.clock, base.budgets.description)
     intake = CartIntake(base.database, base.keyring, carts, base.checkpoint)
     deliverer = Deliverer(
         settings=base.settings,
@@ -103,15 +111,16 @@ def build_engine(base: Base, make_defaults: Callable[[], Awaitable[None]]) -> En
         keyring=base.keyring,
         leases=base.leases,
         superseding=Superseding(base.database, base.clock, carts),
+        metrics=base.metrics,
         worker_id=base.leases.worker_id,
         checkpoint=base.checkpoint,
     )
-    polls = StorePolls(base.database, base.clock, base.keyring, base.http, intake)
+    polls = StorePolls(PollNeeds(base.database, base.clock, base.keyring, base.budgets, intake, base.metrics))
     lanes = Lanes(
         polls=PollTools(
             base.settings, base.database, base.leases, polls, partial(finish_cycle, base.database, base.clock)
         ),
-        sweep=lambda: SweepLane(base.database, base.clock, base.leases, carts, REREADS),
+        sweep=lambda: SweepLane(SweepNeeds(base.database, base.clock, base.leases, carts, base.metrics), REREADS),
         deliveries=lambda due_by: DeliveryLane(deliverer, due_by),
         leases=base.leases,
     )

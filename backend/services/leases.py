@@ -12,7 +12,7 @@ import structlog
 
 from backend.clock import Clock
 from backend.db import Database
-from backend.errors import LeaseLost
+from backend.errors import LeaseLost, Unavailable
 from backend.store.work import Lease, renew
 
 log = structlog.get_logger()
@@ -76,6 +76,8 @@ class LeaseKeeper:
             await asyncio.sleep(self._seconds * RENEW_AT)
             try:
                 await self._renew_all()
+            except Unavailable as error:  # a lease lasts for three renewals
+                log.warning("lease.renewal_failed", reason=str(error))
             except Exception:
                 log.exception("lease.renewal_failed")
 

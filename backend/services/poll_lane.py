@@ -12,7 +12,8 @@ from backend.db import Database
 from backend.domain.work import PollWork, Scope
 from backend.services.lanes import POLLS
 from backend.services.leases import LeaseKeeper
-from backend.services.polling import CycleRef, PollReport, StorePolls
+from backend.services.poll_reports import CycleRef, PollReport
+from backend.services.polling import StorePolls
 from backend.store.work import PollQueue, Room
 
 # A store with more to tell lets the others go first after this long; a one-off run stays until it is done, or until
@@ -65,6 +66,19 @@ class PollLane:
         self.places = tools.settings.poll_concurrency
         self.cycle: CycleRef | None = None
         self._in_hand: Counter[str] = Counter()
+        self._open: set[str] = set()  # cycles whose end is not noted yet
+
+    def begin(self, cycle: CycleRef) -> None:
+        """Poll for this cycle from now on."""
+        self.cycle = cycle
+        self._open.add(cycle.id)
+
+    async def end_cycles(self) -> None:
+        """Note the end of every cycle that has no poll in hand here."""
+        for cycle_id in [each for each in self._open if not self._in_hand[each]]:
+            self._open.discard(cycle_id)
+            del self._in_hand[cycle_id]
+            await self._tools.finish(cycle_id)
 
     async def claim(self, room: Room) -> list[PollPiece]:
         """Take stores that are due by the beat."""
@@ -74,7 +88,9 @@ class PollLane:
         async with self._tools.database.work() as tx:
             terms = self._tools.leases.terms()
             works = await PollQueue(tx).claim(self._scope, terms, room, due_by=cycle.beat_at)
-        self._in_hand[cycle.id] += len(works)
+        if works:
+            self._in_hand[cycle.id] += len(works)
+            self._open.add(cycle.id)
         return [PollPiece(work, cycle) for work in works]
 
     async def work(self, piece: PollPiece) -> bool:
@@ -83,10 +99,8 @@ class PollLane:
             report = await self._tools.polls.poll(piece.poll, piece.cycle, TURN)
         finally:
             self._in_hand[piece.cycle.id] -= 1
-            if not self._in_hand[piece.cycle.id]:
-                del self._in_hand[piece.cycle.id]
-        if piece.cycle != self.cycle and piece.cycle.id not in self._in_hand:
-            await self._tools.finish(piece.cycle.id)
+        if piece.cycle != self.cycle:
+            await self.end_cycles()
         return report.goes_on
 
 

@@ -18,10 +18,11 @@ from backend.domain.work import Scope, Tally
 from backend.errors import BadInput
 from backend.platforms.registry import PLATFORMS
 from backend.services.deliveries import DeliveryLane
+from backend.services.held import held_words
 from backend.services.lanes import DELIVERIES, POLLS, SWEEP, Lane, LaneRunner
 from backend.services.leases import LeaseKeeper
 from backend.services.poll_lane import OneOffPolls, PollLane, PollTools
-from backend.services.polling import CycleRef, PollReport
+from backend.services.poll_reports import CycleRef, PollReport
 from backend.services.reports import CycleFacts, OneOff, cycle_report, iso
 from backend.services.status import PollingStatus
 from backend.services.sweep_lane import SweepLane
@@ -148,16 +149,19 @@ class AgentIntegrationPoller:
         if not rhythm.is_wanted:
             return False
         await self._join_beat(rhythm)
-        return await self._runners[lane].drain(seconds)
+        is_more = await self._runners[lane].drain(seconds)
+        if lane == POLLS:
+            await self._polls.end_cycles()
+        return is_more
 
     async def run_beat(self, rhythm: Rhythm) -> None:
         """Take part in the present beat: poll what is due until nothing is left for this worker.
 
         No store is polled twice in it; the beat before may still be under way with a slow store.
         """
-        cycle = await self._join_beat(rhythm)
+        await self._join_beat(rhythm)
         await self._runners[POLLS].drain()
-        await finish_cycle(self._database, self._clock, cycle.id)
+        await self._polls.end_cycles()
 
     async def sweep(self) -> None:
         """Ring the sweep lane; what it does counts for the latest beat this process took part in."""
@@ -167,16 +171,15 @@ class AgentIntegrationPoller:
         """Ring the delivery lane."""
         await self._runners[DELIVERIES].drain()
 
-    async def _join_beat(self, rhythm: Rhythm) -> CycleRef:
+    async def _join_beat(self, rhythm: Rhythm) -> None:
         """Make the present beat this process's cycle, storing it if no other process did."""
         number, beat_at = rhythm.beat(self._clock.now())
         cycle_id = f"beat_{rhythm.since:%Y%m%dT%H%M%S.%f}_{rhythm.interval}_{number}"
         async with self._joining:
             if self._polls.cycle is None or self._polls.cycle.id != cycle_id:
                 await self._begin(cycle_id, "beat", rhythm.interval, beat_at)
-                self._polls.cycle = self._cycle(cycle_id, rhythm.interval, beat_at)
+                self._polls.begin(self._cycle(cycle_id, rhythm.interval, beat_at))
                 self._sweep.cycle_id = cycle_id
-            return self._polls.cycle
 
     def _cycle(self, cycle_id: str, interval: int, beat_at: datetime) -> CycleRef:
         return CycleRef(cycle_id, self._leases.worker_id, timedelta(seconds=interval), beat_at)
@@ -231,6 +234,7 @@ class AgentIntegrationPoller:
             store = PollQueue(tx)
             held = [row for row in await store.held(self.scope, now) if row.id not in mine]
             waiting = [row for row in await store.waiting(self.scope, now) if row.id not in mine]
+            hold = held_words(await InstallationStore(tx).state())
         rejected = any(row.pause_reason == "credentials_rejected" for row in waiting)
         return OneOff(
             polls=polls,
@@ -244,6 +248,7 @@ class AgentIntegrationPoller:
                 for row in waiting
             ],
             held_elsewhere=[{"integration_id": row.id, "name": row.name} for row in held],
+            hold=hold,
             fails=(kind == "once" and rejected) or any(report.outcome == "bug" for report in polls),
         )
 

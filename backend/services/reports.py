@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from backend.domain.work import Tally
-from backend.services.polling import PollReport
+from backend.services.poll_reports import PollReport
 
 SUMS = (
     "agents_found",
@@ -39,13 +39,13 @@ class CycleFacts:
 
 @dataclass(frozen=True, slots=True)
 class OneOff:
-    """What only a one-off run knows: each store's poll, and which stores were not polled and why."""
+    """What only a one-off run knows: each store's poll, which were not polled and why, why nothing is sent."""
 
     polls: Sequence[PollReport] = ()
     waiting: Sequence[dict[str, Any]] = ()
     held_elsewhere: Sequence[dict[str, Any]] = ()
+    hold: dict[str, Any] | None = None
     fails: bool = False
-    notes: list[str] = field(default_factory=list)
 
 
 def iso(moment: datetime | None) -> str | None:
@@ -83,6 +83,7 @@ def cycle_report(cycle: CycleFacts, tallies: Iterable[Tally], extra: OneOff | No
         "integrations": [_poll_part(report) for report in extra.polls],
         "waiting": list(extra.waiting),
         "held_elsewhere": list(extra.held_elsewhere),
+        "deliveries_held": extra.hold,
         "ok": ok,
     }
 

@@ -19,6 +19,7 @@ from backend.domain.health import (
 )
 from backend.domain.work import Scope
 from backend.services.alerts import alert_row
+from backend.services.fleet_words import fleet_words
 from backend.services.held import held_words
 from backend.services.integration_words import integration_words
 from backend.services.reports import CycleFacts, cycle_report, iso
@@ -35,8 +36,9 @@ NAMED = 5  # stuck stores that the summary names
 class PollingStatus:
     """Read-only answers about polling."""
 
-    def __init__(self, settings: Settings, database: Database, clock: Clock) -> None:
+    def __init__(self, settings: Settings, database: Database, clock: Clock, budgets: str) -> None:
         self._settings = settings
+        self._budgets = budgets  # where they are kept, in words
         self._database = database
         self._clock = clock
         # Set by the process that runs, or could not run, the background loops.
@@ -75,6 +77,7 @@ class PollingStatus:
             "workers": [_worker(row, now) for row in workers],
             "loops_here": self.loops_here,
             "loops_note": self.loops_note,
+            "fleet": fleet_words(workers, self._budgets, now, WORKER_ALIVE),
             "lanes": [_lane(queue, outlook) for queue in queues],
             "alerts": [alert_row(row) for row in open_ones],
             "alerts_open": sum(alert_counts.values()),

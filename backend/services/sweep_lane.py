@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Set
+from dataclasses import dataclass
 
 import structlog
 
@@ -14,6 +15,7 @@ from backend.domain.work import SweepWork, Tally
 from backend.services.abandoned_carts import AbandonedCartAgentService, HandOff
 from backend.services.lanes import SWEEP
 from backend.services.leases import LeaseKeeper
+from backend.services.metrics import Metrics
 from backend.store.carts import CartStore, EventRow
 from backend.store.cycles import add_counts
 from backend.store.polls import make_due
@@ -21,6 +23,17 @@ from backend.store.sweeps import SweepStore
 from backend.store.work import CartQueue, Room
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class SweepNeeds:
+    """What the lane works with."""
+
+    database: Database
+    clock: Clock
+    leases: LeaseKeeper
+    carts: AbandonedCartAgentService
+    metrics: Metrics
 
 
 class SweepLane:
@@ -32,13 +45,12 @@ class SweepLane:
     name = SWEEP
     places = 4  # stores whose carts are in hand at once
 
-    def __init__(
-        self, database: Database, clock: Clock, leases: LeaseKeeper, carts: AbandonedCartAgentService, rereads: Set[str]
-    ) -> None:
-        self._database = database
-        self._clock = clock
-        self._leases = leases
-        self._carts = carts
+    def __init__(self, needs: SweepNeeds, rereads: Set[str]) -> None:
+        self._database = needs.database
+        self._clock = needs.clock
+        self._leases = needs.leases
+        self._carts = needs.carts
+        self._metrics = needs.metrics
         self._rereads = rereads
         self.cycle_id: str | None = None
 
@@ -77,6 +89,7 @@ class SweepLane:
         if some_wait:  # apart from the rest: a poll holds its store's row while it waits for the carts held above
             async with self._database.transaction(work.company_id) as tx:
                 await make_due(tx, work.company_id, work.integration_id, now)
+        self._metrics.count(tally)
         log.info("sweep.finished", company_id=work.company_id, integration_id=work.integration_id, **tally.counts)
 
     def _decide(self, rows: list[CartRow], handoff: HandOff) -> tuple[list[CartRow], list[tuple[CartRow, EventDraft]]]:

@@ -16,7 +16,7 @@ from backend.services.agent_integrations import AgentIntegrationService
 from backend.services.alerts import AlertService
 from backend.services.companies import CompanyService
 from backend.services.destinations import DestinationService
-from backend.services.engine import Checkpoint, build_base, build_engine, pass_by
+from backend.services.engine import Base, Checkpoint, build_base, build_engine, pass_by
 from backend.services.exposition import Exposition
 from backend.services.integrations import IntegrationService
 from backend.services.keyring import Keyring, check_master_key
@@ -35,6 +35,7 @@ log = structlog.get_logger()
 class Services:
     """Everything a process works with. Close it when done."""
 
+    base: Base
     settings: Settings
     database: Database
     clock: Clock
@@ -57,9 +58,7 @@ class Services:
 
     async def aclose(self) -> None:
         """Stop renewing leases and close every connection."""
-        await self.leases.aclose()
-        await self.http.aclose()
-        await self.database.close()
+        await self.base.aclose()
 
 
 async def build_services(
@@ -82,8 +81,9 @@ async def build_services(
         except SetupProblem as problem:  # told by every cycle, and no reason to stop the others' work
             log.error("default_destination.refused", problem=str(problem))  # noqa: TRY400  the message says it all
 
-    engine, metrics = build_engine(base, make_defaults), Metrics()
+    engine, metrics = build_engine(base, make_defaults), base.metrics
     return Services(
+        base=base,
         settings=settings,
         database=base.database,
         clock=base.clock,

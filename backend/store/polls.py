@@ -75,6 +75,8 @@ def cursor_values(cursor: Cursor) -> dict[str, Any]:
         "window_from": cursor.window_from,
         "page_token": cursor.page_token,
         "next_watermark": cursor.next_watermark,
+        "walk_pages": cursor.pages,
+        "clock_offset_seconds": round(cursor.clock_offset.total_seconds()),
     }
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import event
 from structlog.testing import capture_logs
 
 from backend.models import poll_cycle_counts
-from backend.store.work import Lease, Scope, WorkStore
+from backend.store.work import Lease, PollQueue, Room, Scope
 from tests.factories import make_agent, make_destination, make_integration
 from tests.services.line import Line
 
@@ -91,7 +91,7 @@ async def test_agents_and_integrations_come_in_one_query(busy: Line) -> None:
     scope = Scope("ecommerce-abandoned-cart", ("custom",))
     async with busy.base.database.work() as tx:
         asked.clear()
-        claimed = await WorkStore(tx).claim_polls(scope, Lease(busy.clock.now(), 10), 50, due_by=None)
+        claimed = await PollQueue(tx).claim_each(scope, Lease(busy.clock.now(), 10), Room(50, 50), after="")
     event.remove(engine, "before_cursor_execute", note)
     statements = [each for each in asked if each.lstrip().upper().startswith(("SELECT", "UPDATE", "WITH"))]
     assert (len(claimed), len(statements)) == (2, 2)  # the claim, and what it claimed with agent and company

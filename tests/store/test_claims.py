@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -10,18 +11,18 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.db import Database
-from backend.domain.backoff import BREAKER_OPENS_AT
 from backend.domain.cursor import Cursor
 from backend.domain.work import PollWork
 from backend.errors import LeaseLost
-from backend.models import carts, companies, company_agents, deliveries, destinations, integrations
+from backend.models import carts, companies, company_agents, integrations
 from backend.store.carts import CartStore
-from backend.store.outcomes import OutcomeStore
 from backend.store.polls import PollStore
 from backend.store.sweeps import SweepStore
-from backend.store.work import MOST_CLAIMS, Lease, Scope, WorkStore
+from backend.store.work import MOST_CLAIMS, CartQueue, DeliveryQueue, Lease, PollQueue, Room, Scope, renew
+from backend.store.work.carts import CARTS_AT_ONCE
 from tests.factories import make_agent, make_company, make_destination, make_integration
 from tests.store.rows import add_carts, add_deliveries, change, lease_of
 from tests.worlds import World
@@ -38,13 +39,23 @@ async def agent(world: World) -> tuple[str, str]:
     return company, await make_agent(world, company)
 
 
+def room(pieces: int, **how: Any) -> Room:
+    """Return room for so many pieces, all of which may be suspects."""
+    return Room(pieces, **{"suspects": pieces, **how})
+
+
 async def make_store(world: World, agent: tuple[str, str], **fields: Any) -> str:
     return await make_integration(world, *agent, **{"next_poll_at": NOW - SECOND, **fields})
 
 
 async def polls(world: World, at: datetime = NOW, most: int = 50, **how: Any) -> list[PollWork]:
     async with world.database.work() as tx:
-        return await WorkStore(tx).claim_polls(SCOPE, Lease(at, 10), most, **{"due_by": at, **how})
+        return await PollQueue(tx).claim(SCOPE, Lease(at, 10), room(most, **how), due_by=at)
+
+
+async def each_poll(world: World, most: int = 50, after: str = "") -> list[PollWork]:
+    async with world.database.work() as tx:
+        return await PollQueue(tx).claim_each(SCOPE, Lease(NOW, 10), room(most), after=after)
 
 
 class TestPolls:
@@ -110,7 +121,7 @@ class TestPolls:
     ) -> None:
         early = await make_store(world, agent, next_poll_at=NOW + timedelta(days=1))
         await make_store(world, agent, status="paused", pause_reason="credentials_rejected")
-        assert [work.integration_id for work in await polls(world, due_by=None)] == [early]
+        assert [work.integration_id for work in await each_poll(world)] == [early]
 
     async def test_the_longest_due_is_claimed_first(self, world: World, agent: tuple[str, str]) -> None:
         stores = [await make_store(world, agent, next_poll_at=NOW - late * SECOND) for late in (1, 9, 5)]
@@ -126,9 +137,66 @@ class TestPolls:
         store = await make_store(world, agent)
         await polls(world)
         async with world.database.work() as tx:
-            now = [row.id for row in await WorkStore(tx).held(SCOPE, NOW)]
-            later = await WorkStore(tx).held(SCOPE, NOW + 10 * SECOND)
+            now = [row.id for row in await PollQueue(tx).held(SCOPE, NOW)]
+            later = await PollQueue(tx).held(SCOPE, NOW + 10 * SECOND)
         assert (now, later) == ([store], [])
+
+
+class TestFairShare:
+    """Many companies: `big` has a backlog that is older than anybody else's."""
+
+    @pytest.fixture
+    async def big(self, world: World, agent: tuple[str, str]) -> str:
+        for _ in range(8):
+            await make_store(world, agent, next_poll_at=NOW - timedelta(hours=1))
+        return agent[0]
+
+    @pytest.fixture
+    async def small(self, world: World) -> list[str]:
+        companies_made = []
+        for number in range(3):
+            company = await make_company(world, name=f"small {number}")
+            owner = (company, await make_agent(world, company))
+            for _ in range(2):
+                await make_store(world, owner)
+            companies_made.append(company)
+        return companies_made
+
+    async def test_when_all_fit_they_come_by_time(self, world: World, big: str, small: list[str]) -> None:
+        assert len(await polls(world, most=14, is_crowded=True)) == 14
+
+    async def test_each_company_s_first_comes_before_anyone_s_second(
+        self, world: World, big: str, small: list[str]
+    ) -> None:
+        taken = [work.company_id for work in await polls(world, most=4, is_crowded=True)]
+        assert sorted(taken) == sorted([big, *small])
+
+    async def test_what_room_is_left_goes_to_the_longest_due(self, world: World, big: str, small: list[str]) -> None:
+        taken = Counter(work.company_id for work in await polls(world, most=6, is_crowded=True))
+        assert (taken[big], [taken[each] for each in small]) == (3, [1, 1, 1])
+
+    async def test_a_company_that_weighs_more_takes_more(self, world: World, big: str, small: list[str]) -> None:
+        await change(world, companies, small[1], weight=2)
+        taken = Counter(work.company_id for work in await polls(world, most=5, is_crowded=True))
+        assert [taken[each] for each in (big, *small)] == [1, 1, 2, 1]
+
+    async def test_a_company_that_has_its_share_gets_no_more(self, world: World, big: str, small: list[str]) -> None:
+        taken = await polls(world, full=frozenset({big}))
+        assert {work.company_id for work in taken} == set(small)
+
+    async def test_those_that_failed_last_time_take_only_their_places(
+        self, world: World, agent: tuple[str, str]
+    ) -> None:
+        failing = [await make_store(world, agent, failures=1, next_poll_at=NOW - timedelta(days=1)) for _ in range(4)]
+        sound = [await make_store(world, agent) for _ in range(2)]
+        taken = {work.integration_id for work in await polls(world, most=5, suspects=2)}
+        assert (len(taken & set(failing)), taken >= set(sound)) == (2, True)
+
+    async def test_a_one_off_run_goes_on_after_the_last_one(self, world: World, agent: tuple[str, str]) -> None:
+        stores = sorted([await make_store(world, agent) for _ in range(5)])
+        first = await each_poll(world, most=3)
+        rest = await each_poll(world, after=first[-1].integration_id if first else "")
+        assert sorted(work.integration_id for work in (*first, *rest)) == stores
 
 
 class TestPollFence:
@@ -178,7 +246,7 @@ class TestRenewal:
         store = await make_store(world, agent)
         (work,) = await polls(world)
         async with world.database.work() as tx:
-            held = await WorkStore(tx).renew("poll", [work.token], NOW + 13 * SECOND)
+            held = await renew(tx, "polls", [work.token], NOW + 13 * SECOND)
         assert (held, (await lease_of(world, integrations, store))[1]) == ({work.token}, NOW + 13 * SECOND)
 
     async def test_a_lost_token_is_not_among_those_renewed(self, world: World, agent: tuple[str, str]) -> None:
@@ -186,12 +254,12 @@ class TestRenewal:
         (lost,) = await polls(world)
         (held,) = await polls(world, NOW + 10 * SECOND)
         async with world.database.work() as tx:
-            assert await WorkStore(tx).renew("poll", [lost.token, held.token], NOW + 20 * SECOND) == {held.token}
+            assert await renew(tx, "polls", [lost.token, held.token], NOW + 20 * SECOND) == {held.token}
 
-    @pytest.mark.parametrize("lane", ["poll", "sweep", "delivery"])
+    @pytest.mark.parametrize("lane", ["polls", "sweep", "deliveries"])
     async def test_a_token_nobody_has_renews_nothing(self, world: World, lane: str) -> None:
         async with world.database.work() as tx:
-            assert await WorkStore(tx).renew(lane, ["nobody"], NOW) == set()
+            assert await renew(tx, lane, ["nobody"], NOW) == set()
 
 
 class TestSweep:
@@ -217,6 +285,21 @@ class TestSweep:
         counts = [len(await sweep(world, NOW + late * SECOND)) for late in (0, 9, 10)]
         assert counts == [1, 0, 1]
 
+    async def test_a_company_s_backlog_leaves_room_for_the_others(self, world: World, agent: tuple[str, str]) -> None:
+        await add_carts(world, agent[0], await make_store(world, agent), CARTS_AT_ONCE + 50)
+        other = await make_company(world, name="other")
+        store = await make_store(world, (other, await make_agent(world, other)))
+        await add_carts(world, other, store, 1, next_check_at=NOW - SECOND)
+        counts = {work.company_id: len(work.cart_ids) for work in await sweep(world)}
+        assert counts == {agent[0]: CARTS_AT_ONCE, other: 1}
+
+    async def test_no_more_companies_come_than_there_is_room_for(self, world: World, agent: tuple[str, str]) -> None:
+        for number in range(3):
+            company = await make_company(world, name=f"company {number}")
+            store = await make_store(world, (company, await make_agent(world, company)))
+            await add_carts(world, company, store, 1)
+        assert len(await sweep(world, most=2)) == 2
+
     async def test_a_worker_that_stalled_finds_none_of_its_carts(self, world: World, agent: tuple[str, str]) -> None:
         await add_carts(world, agent[0], await make_store(world, agent), 1)
         (work,) = await sweep(world)
@@ -226,96 +309,9 @@ class TestSweep:
         assert counts == [1, 0]
 
 
-async def sweep(world: World, at: datetime = NOW, most: int = 500) -> list[Any]:
+async def sweep(world: World, at: datetime = NOW, most: int = 50, **how: Any) -> list[Any]:
     async with world.database.work() as tx:
-        return await WorkStore(tx).claim_carts(Lease(at, 10), most)
-
-
-async def outbox(world: World, at: datetime = NOW, most: int = 100, share: int = 100, **how: Any) -> list[Any]:
-    async with world.database.work() as tx:
-        return await WorkStore(tx).claim_deliveries(Lease(at, 10), most, share, **how)
-
-
-@pytest.fixture
-async def outlet(world: World, agent: tuple[str, str]) -> tuple[str, str, str]:
-    """Return a company, its store and its destination."""
-    store = await make_store(world, agent)
-    return agent[0], store, await make_destination(world, *agent, "https://partner.example/hook")
-
-
-class TestDeliveries:
-    async def test_attempts_are_counted_at_claim(self, world: World, outlet: tuple[str, str, str]) -> None:
-        await add_deliveries(world, *outlet, 1, next_attempt_at=NOW)
-        taken = [(await outbox(world, NOW + late * SECOND)) for late in (0, 10)]
-        assert [[work.attempts for work in works] for works in taken] == [[1], [2]]
-
-    async def test_the_first_attempt_s_time_stays(self, world: World, outlet: tuple[str, str, str]) -> None:
-        await add_deliveries(world, *outlet, 1, next_attempt_at=NOW)
-        taken = [(await outbox(world, NOW + late * SECOND))[0].first_attempt_at for late in (0, 10)]
-        assert taken == [NOW, NOW]
-
-    @pytest.mark.parametrize("fields", [{"next_attempt_at": NOW + SECOND}, {"state": "delivered"}, {"state": "dead"}])
-    async def test_what_is_not_due_is_not_claimed(
-        self, world: World, outlet: tuple[str, str, str], fields: dict[str, Any]
-    ) -> None:
-        await add_deliveries(world, *outlet, 1, **{"next_attempt_at": NOW, **fields})
-        assert await outbox(world) == []
-
-    @pytest.mark.parametrize("values", [{"status": "disabled"}, {"status": "inactive"}, {"held_until": NOW + SECOND}])
-    async def test_a_destination_left_alone_keeps_what_it_is_owed(
-        self, world: World, outlet: tuple[str, str, str], values: dict[str, Any]
-    ) -> None:
-        await add_deliveries(world, *outlet, 1, next_attempt_at=NOW)
-        await change(world, destinations, outlet[2], **values)
-        assert (await outbox(world), [row.attempts for row in await rows(world, deliveries)]) == ([], [0])
-
-    async def test_a_destination_on_probation_gets_one(self, world: World, outlet: tuple[str, str, str]) -> None:
-        first, *_ = await add_deliveries(world, *outlet, 5, next_attempt_at=NOW)
-        await change(world, destinations, outlet[2], failures=BREAKER_OPENS_AT, held_until=NOW)
-        assert [work.id for work in await outbox(world)] == [first]
-
-    async def test_no_destination_takes_more_than_its_share(
-        self, world: World, agent: tuple[str, str], outlet: tuple[str, str, str]
-    ) -> None:
-        other = await make_destination(world, *agent, "https://other.example/hook")
-        await add_deliveries(world, *outlet, 9, next_attempt_at=NOW - SECOND)
-        await add_deliveries(world, *outlet[:2], other, 2, next_attempt_at=NOW)
-        taken = [work.destination_id for work in await outbox(world, share=3)]
-        assert (taken.count(outlet[2]), taken.count(other)) == (3, 2)
-
-    async def test_what_was_not_begun_is_given_back_uncounted(self, world: World, outlet: tuple[str, str, str]) -> None:
-        (row_id,) = await add_deliveries(world, *outlet, 1, next_attempt_at=NOW)
-        (work,) = await outbox(world)
-        async with world.database.transaction(outlet[0]) as tx:
-            await OutcomeStore(tx, outlet[0]).release([row_id], work.token)
-        (again,) = await outbox(world)
-        assert again.attempts == 1
-
-    async def test_a_worker_that_stalled_holds_nothing(self, world: World, outlet: tuple[str, str, str]) -> None:
-        (row_id,) = await add_deliveries(world, *outlet, 1, next_attempt_at=NOW)
-        (work,) = await outbox(world)
-        async with world.database.transaction(outlet[0]) as tx:
-            store = OutcomeStore(tx, outlet[0])
-            held = [await store.still_held([row_id], work.token, NOW + late * SECOND) for late in (0, 10)]
-        assert held == [{row_id}, set()]
-
-    async def test_a_run_can_ask_for_what_was_due_when_it_began(
-        self, world: World, outlet: tuple[str, str, str]
-    ) -> None:
-        (first,) = await add_deliveries(world, *outlet, 1, next_attempt_at=NOW)
-        await add_deliveries(world, *outlet, 1, next_attempt_at=NOW + SECOND)
-        assert [work.id for work in await outbox(world, NOW + SECOND, due_by=NOW)] == [first]
-
-    async def test_more_destinations_than_are_looked_up_at_once(
-        self, world: World, agent: tuple[str, str], outlet: tuple[str, str, str], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("backend.store.work.DESTINATIONS_AT_ONCE", 2)
-        added = set()
-        for number in range(5):
-            url = f"https://partner-{number}.example/hook"
-            place = await make_destination(world, *agent, url, name=f"partner {number}")
-            added |= set(await add_deliveries(world, *outlet[:2], place, 1, next_attempt_at=NOW))
-        assert {work.id for work in await outbox(world)} == added
+        return await CartQueue(tx).claim(Lease(at, 10), room(most, **how))
 
 
 class TestTwoAtOnce:
@@ -323,30 +319,41 @@ class TestTwoAtOnce:
 
     async def test_polls(self, world: World, agent: tuple[str, str]) -> None:
         stores = {await make_store(world, agent) for _ in range(20)}
-        taken = await both(world, lambda work: work.claim_polls(SCOPE, Lease(NOW, 10), 4, due_by=NOW))
+        taken = await both(world, lambda tx: PollQueue(tx).claim(SCOPE, Lease(NOW, 10), room(4), due_by=NOW))
+        ids = [each.integration_id for each in taken]
+        assert (len(ids), set(ids)) == (20, stores)
+
+    async def test_polls_by_turns(self, world: World, agent: tuple[str, str]) -> None:
+        stores = {await make_store(world, agent) for _ in range(20)}
+        crowded = room(4, is_crowded=True)
+        taken = await both(world, lambda tx: PollQueue(tx).claim(SCOPE, Lease(NOW, 10), crowded, due_by=NOW))
         ids = [each.integration_id for each in taken]
         assert (len(ids), set(ids)) == (20, stores)
 
     async def test_carts(self, world: World, agent: tuple[str, str]) -> None:
-        added = {row.id for row in await add_carts(world, agent[0], await make_store(world, agent), 60)}
-        taken = await both(world, lambda work: work.claim_carts(Lease(NOW, 10), 10))
+        added = {row.id for row in await add_carts(world, agent[0], await make_store(world, agent), 450)}
+        taken = await both(world, lambda tx: CartQueue(tx).claim(Lease(NOW, 10), room(4)))
         ids = [cart_id for each in taken for cart_id in each.cart_ids]
-        assert (len(ids), set(ids)) == (60, added)
+        assert (len(ids), set(ids)) == (450, added)
 
-    async def test_deliveries(self, world: World, outlet: tuple[str, str, str]) -> None:
-        added = set(await add_deliveries(world, *outlet, 60, next_attempt_at=NOW))
-        taken = await both(world, lambda work: work.claim_deliveries(Lease(NOW, 10), 10, 10))
-        assert (len(taken), {each.id for each in taken}) == (60, added)
-        assert {row.attempts for row in await rows(world, deliveries)} == {1}
+    async def test_destinations(self, world: World, agent: tuple[str, str]) -> None:
+        store, places = await make_store(world, agent), set()
+        for number in range(12):
+            url = f"https://partner-{number}.example/hook"
+            place = await make_destination(world, *agent, url, name=f"partner {number}")
+            await add_deliveries(world, agent[0], store, place, 1, next_attempt_at=NOW)
+            places.add(place)
+        taken = await both(world, lambda tx: DeliveryQueue(tx).claim(Lease(NOW, 10), room(2)))
+        assert (len(taken), {each.destination_id for each in taken}) == (12, places)
 
 
-async def both(world: World, claim: Callable[[WorkStore], Awaitable[list[Any]]]) -> list[Any]:
+async def both(world: World, claim: Callable[[AsyncConnection], Awaitable[list[Any]]]) -> list[Any]:
     """Let two workers claim at once, again and again, until neither gets anything."""
     other = Database(world.settings)
 
     async def claimed(database: Database) -> list[Any]:
         async with database.work() as tx:
-            return await claim(WorkStore(tx))
+            return await claim(tx)
 
     taken: list[Any] = []
     try:

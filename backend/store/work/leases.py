@@ -70,15 +70,17 @@ def claiming(table: Table, due: Select[Any], lease: Lease, token: str, **more: A
 
 
 async def renew(connection: AsyncConnection, lane: str, tokens: Sequence[str], until: datetime) -> set[str]:
-    """Renew the leases under these tokens; return the tokens that still hold something in the lane's first table."""
-    alive: set[str] | None = None
-    for table in LEASED[lane]:
-        done = await connection.execute(
-            update(table)
-            .where(table.c.lease_token.in_(tokens))
-            .values(lease_expires_at=until)
-            .returning(table.c.lease_token)
-        )
-        found = {row.lease_token for row in done}
-        alive = found if alive is None else alive
-    return alive or set()
+    """Renew the leases under these tokens; return the tokens that still hold something in the lane's first table.
+
+    Rows that are locked at this moment are passed over: they are being settled, or will be renewed next time. Waiting
+    for them could mean waiting in a ring with whoever settles several.
+    """
+    alive: set[str] = set()
+    for table in reversed(LEASED[lane]):
+        mine = table.c.lease_token.in_(tokens)
+        alive = set((await connection.execute(select(table.c.lease_token).where(mine).distinct())).scalars())
+        free = select(table.c.company_id, table.c.id).where(mine).with_for_update(skip_locked=True)
+        picked = free.cte("free").prefix_with("MATERIALIZED", dialect="postgresql")
+        is_free = tuple_(table.c.company_id, table.c.id).in_(select(picked.c.company_id, picked.c.id))
+        await connection.execute(update(table).where(is_free, mine).values(lease_expires_at=until))
+    return alive

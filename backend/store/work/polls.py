@@ -197,6 +197,17 @@ def agent_card(row: Row[Any]) -> AgentCard:
     return AgentCard(company, row.agent_id, row.agent_name, rules)
 
 
+def _cursor(row: Row[Any]) -> Cursor:
+    return Cursor(
+        watermark=row.watermark,
+        window_from=row.window_from,
+        page_token=row.page_token,
+        next_watermark=row.next_watermark,
+        clock_offset=timedelta(seconds=row.clock_offset_seconds),
+        pages=row.walk_pages,
+    )
+
+
 def _poll_work(row: Row[Any]) -> PollWork:
     period = row.poll_interval_seconds
     return PollWork(
@@ -209,7 +220,7 @@ def _poll_work(row: Row[Any]) -> PollWork:
         credentials_sealed=row.credentials_sealed,
         credentials_version=row.credentials_version,
         agent=agent_card(row),
-        cursor=Cursor(row.watermark, row.window_from, row.page_token, row.next_watermark),
+        cursor=_cursor(row),
         initial_lookback=timedelta(days=row.initial_lookback_days),
         period=None if period is None else timedelta(seconds=period),
         next_poll_at=row.next_poll_at,
@@ -219,7 +230,6 @@ def _poll_work(row: Row[Any]) -> PollWork:
         is_paused=row.status == "paused",
         has_trouble=row.last_error_code is not None or row.status != "active",
         has_waiting=row.has_waiting,
-        walk_pages=row.walk_pages,
         claims=row.claims,
         budget=row.budget,
         notices=row.notices,

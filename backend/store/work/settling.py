@@ -55,6 +55,7 @@ _SETTLED = Bulk(
         "lease_expires_at",
         "claims",
         "walk_pages",
+        "clock_offset_seconds",
         "id",
         "company_id",
     ),
@@ -96,9 +97,10 @@ async def _known_cycles(connection: AsyncConnection, wanted: set[str]) -> set[st
 
 def _settled(poll: EmptyPoll) -> tuple[Any, ...]:
     cursor = poll.cursor
+    offset = round(cursor.clock_offset.total_seconds())
     moved = (cursor.watermark, cursor.window_from, cursor.page_token, cursor.next_watermark)
     told = (poll.budget, poll.notices, poll.now, poll.now, poll.now)
-    return (*moved, poll.next_poll_at, *told, None, None, 0, 0, poll.integration_id, poll.company_id)
+    return (*moved, poll.next_poll_at, *told, None, None, 0, cursor.pages, offset, poll.integration_id, poll.company_id)
 
 
 def _summed(polls: Sequence[EmptyPoll]) -> list[tuple[Any, ...]]:
