@@ -50,13 +50,14 @@ format: .venv/.installed-dev  ## format the code and fix what can be fixed
 migrate: .venv/.installed  ## bring the database of DATABASE_URL up to date
 	@.venv/bin/python -m scripts.migrate
 
-chaos: .venv/.installed  ## kill -9 at every step, 20 times each, on both databases; keeps the table
-	@.venv/bin/python -m benchmarks.chaos
+chaos: .venv/.installed  ## kill workers, the database and Redis under load; keeps the tables; LONG=1 for the long form
+	@.venv/bin/python -m benchmarks.chaos $(if $(LONG),--long)
 
 bench: .venv/.installed  ## CPU, wall time, memory, growth and a day, beside bare loops; REPEATS=5, SHORT=1
-	@failed=0; for each in polls delivery growth day; do \
+	@failed=0; for each in polls delivery growth; do \
 	    .venv/bin/python -m benchmarks.$$each $(if $(REPEATS),--repeats $(REPEATS)) $(if $(SHORT),--short) \
-	    || failed=1; done; exit $$failed
+	    || failed=1; done; \
+	    .venv/bin/python -m benchmarks.day $(if $(SHORT),--short) || failed=1; exit $$failed
 
 isolation: .venv/.installed  ## hostile stores, dead receivers, a huge backlog beside the others; REPEATS=5, SHORT=1
 	@failed=0; for each in hostile dead flaky; do \
