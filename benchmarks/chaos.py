@@ -1,8 +1,8 @@
-"""kill -9 at every named moment of the work, again and again, on SQLite and PostgreSQL; run with `make chaos`.
+"""Processes are killed, the database and Redis go away, and account is taken; run with `make chaos`.
 
-Each run is a scene of its own: two simulated stores, a partner that verifies and dedupes, a fresh database, a worker
-process that is killed by SIGKILL from outside, and another one that finishes. Afterwards the partner's effects must
-equal the stores' carts. The nth coming of the moment is drawn anew for each run; `--seed` repeats a whole series.
+The short form takes minutes and runs in CI, `--long` takes hours; `--only` names one experiment, `--seed` repeats what
+chance chose. Each experiment keeps its table and what is raw in `benchmarks/results/`; the exit code is 1 when one of
+them did not pass.
 
 The work itself is in `chaos_runs`: processes that are started import this module anew, so it stays empty.
 """

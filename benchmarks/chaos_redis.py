@@ -15,8 +15,8 @@ from benchmarks.storm_fleet import RedisServer, fleet, redis_server
 from benchmarks.storm_world import Size, storm_world
 
 WORKERS = 3
-ALLOWED = 3  # requests a second, and as many at once
-SIZE = Size(stores=6, companies=6, platforms=("custom",), interval=2, lease=3.0, sharers=2, per_second=ALLOWED)
+ALLOWED = 2  # requests a second, and as many at once
+SIZE = Size(stores=6, companies=6, platforms=("custom",), interval=2, lease=3.0, sharers=2, per_second=ALLOWED, page=10)
 RATE = 3.0  # new carts a second, each for two companies
 AWAY = (0.2, 2.0)  # seconds that Redis is away, by chance
 PAUSE = (0.5, 2.0)  # seconds between a recovery and the next kill, by chance

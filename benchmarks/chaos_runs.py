@@ -14,9 +14,10 @@ from rich.console import Console
 
 from backend.config import Settings
 from backend.logs import set_up_logs
-from benchmarks import chaos_database, chaos_points, chaos_redis, chaos_takeover, storm
+from benchmarks import chaos_database, chaos_pairs, chaos_points, chaos_redis, chaos_takeover, storm
 from benchmarks.chaos_course import Course, Outcome
 from benchmarks.chaos_postgres import databases
+from benchmarks.chaos_recovery import availability
 from benchmarks.chaos_report import Series, keep
 from benchmarks.servers import ROOT
 
@@ -28,6 +29,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "database": chaos_database.run,
     "redis": chaos_redis.run,
     "takeover": chaos_takeover.run,
+    "pairs": chaos_pairs.run,
 }
 
 
@@ -68,6 +70,9 @@ def main() -> int:
             outcomes[name] = asyncio.run(carry_out(name, course))
             sys.stdout.write(keep(name, outcomes[name], series, options.results) + "\n")
             sys.stdout.flush()
+    if recoveries := {kind: times for outcome in outcomes.values() for kind, times in outcome.recoveries.items()}:
+        outcomes["availability"] = availability(recoveries)
+        sys.stdout.write(keep("availability", outcomes["availability"], series, options.results) + "\n")
     bad = [name for name, outcome in outcomes.items() if outcome.violations]
     course.tell(f"not passed: {', '.join(bad)}" if bad else "all passed")
     return int(bool(bad))

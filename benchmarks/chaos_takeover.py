@@ -18,9 +18,12 @@ from benchmarks.storm_crew import TickWorkers, tick_workers
 from benchmarks.storm_world import Size, StormWorld, storm_world
 
 LEASE = 10.0  # seconds, the default of the product
-SIZE = Size(stores=12, companies=6, platforms=("custom",), interval=2, lease=LEASE, per_payload=1)
+SIZE = Size(stores=12, companies=12, platforms=("custom",), interval=2, lease=LEASE, per_payload=1, concurrency=4)
 RATE = 5.0  # new carts a second
-SLOW_STORE, SLOW_PARTNER = 1.5, 0.4  # seconds an answer takes, so that there is always something in hand
+SLOW_STORE, SLOW_PARTNER = (
+    1.5,
+    1.5,
+)  # seconds an answer takes, and a worker takes on few, so that both always have something in hand
 BUSY = (1.0, 3.0)  # seconds of work before each kill, by chance
 LOOK_EVERY = 0.05  # seconds
 GRACE = 1.0  # seconds for the claim itself, and for a look that came late
@@ -37,8 +40,8 @@ FROM deliveries WHERE lease_token IS NOT NULL OR id = ANY($1)
 HEADINGS = ("lane", "kills", "pieces of work", "picked up after, s (median, longest)", "aim", "later than that")
 LEGEND = f"""From the kill until another worker held the work, by the database, looked at every {LOOK_EVERY:g} s. A
 worker's lease had been renewed up to 0.3 of its time before the kill. The aim is the lease, one tick ({TICK:g} s; for a
-poll one beat, {SIZE.interval} s) and {GRACE:g} s for the claim. Stores and partner answer slowly, so that there is
-always work in hand. Two workers, each killed one replaced once its work was picked up."""
+poll one beat, {SIZE.interval} s) and {GRACE:g} s for the claim. Stores and partner answer slowly and a worker takes on
+few at once, so that both have work in hand. Two workers, each killed one replaced once its work was picked up."""
 
 
 @dataclass(slots=True)
@@ -94,7 +97,8 @@ async def run(course: Course) -> Outcome:
             with course.bar("takeover, the rest", len(world.expected)) as bar:
                 await Progress(world, time.perf_counter() + LIMIT, bar).finishes()
             outcome.violations += await crew.end()
-        account = await take_account(world, hands)
+            account = await take_account(world, hands)
+            account.warnings = crew.warnings() if account.violations else []
     outcome.violations += account.violations
     for lane, tick in (("delivery", TICK), ("poll", float(SIZE.interval))):
         outcome.rows.append(_row(lane, kills, takeovers.of(lane), LEASE + tick + GRACE, outcome.violations))

@@ -148,7 +148,8 @@ async def survive(course: Course, world: StormWorld, crewed: Crewed, bell: str, 
                 faults.append(str(error))
             faults += await crew.end()
             account = await take_account(world, hands)
-    account.violations += faults
+            account.violations += faults
+            account.warnings = crew.warnings() if account.violations else []
     return account
 
 

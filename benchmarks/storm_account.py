@@ -38,6 +38,7 @@ class Account:
     in_hand_of_all: int = 0  # the same, of all workers at those moments
     unexplained: int = 0  # messages that came again more often than they were in a dead worker's hand
     attempts: list[dict[str, Any]] = field(default_factory=list)  # of the unexplained ones
+    warnings: list[dict[str, Any]] = field(default_factory=list)  # of the workers' logs, where something is wrong
     violations: list[str] = field(default_factory=list)
 
 

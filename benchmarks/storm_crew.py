@@ -6,13 +6,15 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Protocol
+from dataclasses import replace
+from typing import Any, Protocol
 
 from benchmarks.storm_world import StormWorld
-from tests.e2e.processes import Victim, Victims, victims
+from tests.e2e.processes import Victim, Victims, json_lines, victims
 from tests.e2e.victim import Orders
 
 REPLACED_AFTER = (0.2, 1.0)  # seconds, at random
+SHOWN = 100  # log lines
 
 
 class Crew(Protocol):
@@ -29,6 +31,15 @@ class Crew(Protocol):
     async def end(self) -> list[str]:
         """Ask all to end in order; return what was wrong with that."""
         ...
+
+    def warnings(self) -> list[dict[str, Any]]:
+        """Return what they warned of in their logs, the earliest first."""
+        ...
+
+
+def in_order(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the first of these log lines, by their time."""
+    return sorted(lines, key=lambda line: str(line.get("timestamp", "")))[:SHOWN]
 
 
 class TickWorkers:
@@ -50,10 +61,21 @@ class TickWorkers:
         """Start another one."""
         self.alive.append(await self._started.start(self._orders))
 
+    async def add_web(self) -> str:
+        """Start one web app with the loops in it; return its address."""
+        web = await self._started.start(replace(self._orders, is_web=True))
+        self.alive.append(web)
+        address: str = await asyncio.to_thread(web.voice.recv)
+        return address
+
     async def end(self) -> list[str]:
         """End all; a worker that does not end in order is a fault."""
         codes = await asyncio.gather(*(worker.end() for worker in self.alive))
         return [f"a worker ended with {code}" for code in codes if code != 0]
+
+    def warnings(self) -> list[dict[str, Any]]:
+        """Return what they warned of."""
+        return in_order([line for victim in self._started.started for line in json_lines(victim.log)])
 
 
 @asynccontextmanager

@@ -25,7 +25,8 @@ SELECT min(at) FROM (
     UNION ALL
     SELECT min(next_check_at) FROM carts WHERE next_check_at <= now() AND state IN ('active', 'abandoned')
     UNION ALL
-    SELECT min(next_poll_at) FROM integrations WHERE status = 'active' AND next_poll_at <= now()
+    SELECT min(greatest(next_poll_at, waiting_until)) FROM integrations
+    WHERE status = 'active' AND greatest(next_poll_at, waiting_until) <= now()
 ) AS due
 """
 

@@ -10,11 +10,14 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import redis
 
 from benchmarks.chaos_processes import end, free_port, kill_tree, start
+from benchmarks.storm_crew import in_order
 from benchmarks.storm_world import StormWorld
+from tests.e2e.processes import json_lines
 
 LIMIT = 60.0  # seconds for anything a process is waited for
 CELERY = (sys.executable, "-m", "celery", "-A", "backend.celery_app")
@@ -111,6 +114,10 @@ class CeleryWorkers:
         programs = [*self.alive, *([self._beat] if self._beat else [])]
         await asyncio.gather(*(asyncio.to_thread(end, each) for each in programs))
         return [f"a program of the fleet ended with {each.returncode}" for each in programs if each.returncode != 0]
+
+    def warnings(self) -> list[dict[str, Any]]:
+        """Return what they warned of."""
+        return in_order(json_lines(self._log()))
 
     def kill(self) -> None:
         """Kill what is left."""

@@ -47,6 +47,8 @@ class Size:
     lease: float = 5.0  # seconds
     sharers: int = 1
     per_second: int | None = None
+    page: int | None = None  # carts a page, of custom stores
+    concurrency: int | None = None  # stores, and destinations, that one worker works on at once
 
     @property
     def each(self) -> int:
@@ -138,7 +140,7 @@ def _settings(world: World, size: Size) -> dict[str, Any]:
         "lease_seconds": size.lease,
         "log_level": "warning",
         "log_format": "json",
-    }
+    } | ({"poll_concurrency": at_once, "delivery_concurrency": at_once} if (at_once := size.concurrency) else {})
 
 
 def _stores(name: str, size: Size, folder: Path) -> Any:
@@ -176,6 +178,8 @@ async def _connect(world: World, made: StormWorld, owner: tuple[str, str], hook:
     where: dict[str, Any] = {"base_url": f"{url}/{name}", "allow_http": True}
     if made.size.per_second is not None:
         where["options"] = {"requests_per_second": made.size.per_second, "requests_at_once": made.size.per_second}
+    if made.size.page is not None:
+        where["options"] = {**where.get("options", {}), "page_size": made.size.page}
     if platform == "shopify":
         where["shop"] = f"{name}.myshopify.com"
         credentials, ids = {"access_token": f"shpat_{name:0>32}"}, [str(FIRST_NUMBER + at) for at in range(each)]

@@ -72,11 +72,16 @@ class Victim:
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """Return its log lines of one event."""
-        lines = [line for line in self._written().splitlines() if line.startswith("{")]
-        return [line for line in map(orjson.loads, lines) if line.get("event") == name]
+        return [line for line in json_lines(self.log) if line.get("event") == name]
 
     def _written(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+
+def json_lines(log: Path) -> list[dict[str, Any]]:
+    """Return the log lines of a process that are JSON; one that a kill cut short is none."""
+    lines = log.read_bytes().splitlines() if log.exists() else []
+    return [orjson.loads(line) for line in lines if line.startswith(b"{") and line.endswith(b"}")]
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ import asyncio
 import ctypes
 import os
 import signal
+import socket
 import sys
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -26,11 +27,15 @@ DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What a process is told: its settings, and the moment at which to stop, if any."""
+    """What a process is told: its settings, and the moment at which to stop, if any.
+
+    `is_web`: it is the web app, with the loops in it, and says its address after `running`.
+    """
 
     settings: dict[str, Any]
     moment: str | None = None
     nth: int = 1
+    is_web: bool = False
 
 
 class Checkpoint:
@@ -63,7 +68,7 @@ def main(orders: Orders, voice: Connection, log: str) -> None:
         ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(file, sys.stderr.fileno())
-    asyncio.run(_work(orders, voice))
+    asyncio.run(_serve(orders, voice) if orders.is_web else _work(orders, voice))
 
 
 async def _work(orders: Orders, voice: Connection) -> None:
@@ -78,3 +83,26 @@ async def _work(orders: Orders, voice: Connection) -> None:
                 await stopped.wait()
     finally:
         await services.aclose()
+
+
+async def _serve(orders: Orders, voice: Connection) -> None:
+    """Be the web app, on a port that the system gives, until told to end."""
+    # Imported here so that workers start without FastAPI.
+    import uvicorn  # noqa: PLC0415
+
+    from backend.main import create_app  # noqa: PLC0415
+
+    app = create_app(Settings(_env_file=None, **orders.settings))
+    config = uvicorn.Config(app, log_config=None)
+    server = uvicorn.Server(config)
+    with stop_on_signals() as stopped, socket.create_server(("127.0.0.1", 0)) as listener:
+        config.load()
+        server.lifespan = config.lifespan_class(config)
+        await server.startup([listener])
+        voice.send("running")
+        voice.send(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        serving = asyncio.create_task(server.main_loop())
+        await stopped.wait()
+        server.should_exit = True
+        await serving
+        await server.shutdown([listener])
