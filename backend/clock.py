@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 
@@ -18,3 +19,7 @@ class Clock:
     def follow(self, authority: datetime) -> None:
         """Agree with `authority`, an aware UTC time just read from the database."""
         self._offset = authority - datetime.now(UTC)
+
+    def ticks(self) -> float:
+        """Return seconds that only ever go forward, for measuring waits; their zero means nothing."""
+        return time.monotonic()

@@ -244,10 +244,10 @@ def sharers_in(database: Database) -> CountSharers:
     return count
 
 
-def open_keeper(settings: Settings) -> Keeper:
+def open_keeper(settings: Settings, clock: Clock) -> Keeper:
     """Return what the settings ask for. Raises `SetupProblem` for a Redis that cannot be used."""
     if not settings.shared_redis_url:
-        return ProcessKeeper()
+        return ProcessKeeper(clock.ticks)
     try:
         from backend.services.redis_budgets import RedisKeeper  # noqa: PLC0415 - the package is optional
     except ModuleNotFoundError:

@@ -14,6 +14,7 @@ from backend.db import Database
 from backend.domain.ids import new_id
 from backend.outbound import Outbound, OutboundPolicy
 from backend.services.abandoned_carts import AbandonedCartAgentService
+from backend.services.budget_keepers import Keeper
 from backend.services.budgets import Budgets, Times, open_keeper, sharers_in
 from backend.services.cart_intake import CartIntake
 from backend.services.deliveries import Deliverer, DeliveryLane
@@ -48,7 +49,7 @@ class Base:
     http: Outbound
     keyring: Keyring
     leases: LeaseKeeper
-    budgets: Budgets
+    budgets: Keeper
     metrics: Metrics
     checkpoint: Checkpoint
 
@@ -75,15 +76,14 @@ def build_base(settings: Settings, *, clock: Clock, checkpoint: Checkpoint = pas
     master_key = load_master_key(settings)
     database = Database(settings)
     worker_id = f"{os.getpid()}-{new_id()[:8]}"
-    http = Outbound(outbound_policy(settings))
     return Base(
         settings=settings,
         database=database,
         clock=clock,
-        http=http,
+        http=Outbound(outbound_policy(settings)),
         keyring=Keyring(master_key),
         leases=LeaseKeeper(database, clock, settings.lease_seconds, worker_id),
-        budgets=Budgets(open_keeper(settings), http, Times(clock), sharers_in(database)),
+        budgets=open_keeper(settings, clock),
         metrics=Metrics(),
         checkpoint=checkpoint,
     )
@@ -115,7 +115,8 @@ def build_engine(base: Base, make_defaults: Callable[[], Awaitable[None]]) -> En
         worker_id=base.leases.worker_id,
         checkpoint=base.checkpoint,
     )
-    polls = StorePolls(PollNeeds(base.database, base.clock, base.keyring, base.budgets, intake, base.metrics))
+    budgets = Budgets(base.budgets, base.http, Times(base.clock, base.clock.ticks), sharers_in(base.database))
+    polls = StorePolls(PollNeeds(base.database, base.clock, base.keyring, budgets, intake, base.metrics))
     lanes = Lanes(
         polls=PollTools(
             base.settings, base.database, base.leases, polls, partial(finish_cycle, base.database, base.clock)

@@ -35,6 +35,10 @@ class SetClock(Clock):
     def follow(self, authority: datetime) -> None:
         """Stay where it is."""
 
+    def ticks(self) -> float:
+        """Go on by itself, as waits are real, and by as much as the clock is moved."""
+        return self.at.timestamp() + super().ticks()
+
     def move(self, **units: float) -> None:
         """Go forward by a length of time, as `timedelta` takes it."""
         self.at += timedelta(**units)

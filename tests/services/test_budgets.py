@@ -8,6 +8,7 @@ import orjson
 import pytest
 from pydantic import ValidationError
 
+from backend.clock import Clock
 from backend.config import Settings
 from backend.domain.buckets import Rate
 from backend.errors import SetupProblem, TryLater
@@ -262,14 +263,16 @@ class TestOwners:
 
 class TestSettings:
     def test_without_redis_the_process_keeps_them(self) -> None:
-        assert open_keeper(Settings(_env_file=None)).description == "in-process"
+        assert open_keeper(Settings(_env_file=None), Clock()).description == "in-process"
 
     async def test_with_redis_they_are_shared(self) -> None:
-        keeper = open_keeper(Settings(_env_file=None, redis_url="redis://127.0.0.1:6379/0"))
+        keeper = open_keeper(Settings(_env_file=None, redis_url="redis://127.0.0.1:6379/0"), Clock())
         assert keeper.description == "shared over Redis"
         await keeper.aclose()
 
     def test_an_address_that_cannot_be_used_is_not_shown(self) -> None:
         with pytest.raises(SetupProblem) as problem:
-            open_keeper(Settings(_env_file=None, redis_url="redis://:s3cret@127.0.0.1:6379/0?socket_timeout=soon"))
+            open_keeper(
+                Settings(_env_file=None, redis_url="redis://:s3cret@127.0.0.1:6379/0?socket_timeout=soon"), Clock()
+            )
         assert "s3cret" not in str(problem.value)
