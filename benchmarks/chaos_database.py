@@ -42,7 +42,7 @@ went away between the answer and its commit; the partner dedupes them by id."""
 
 async def run(course: Course) -> Outcome:
     """Let both faults strike in turns and take account."""
-    plan = [STOP] * course.pick(4, 20) + [CUT] * course.pick(10, 50)
+    plan = [STOP] * course.pick(3, 20) + [CUT] * course.pick(6, 50)
     luck = course.luck("database")
     luck.shuffle(plan)
     setting = f"{WORKERS} workers, lease {SIZE.lease:g} s, {SIZE.stores} stores, {RATE:g} new carts a second"
@@ -77,7 +77,8 @@ async def _stop(course: Course, luck: random.Random) -> None:
     postgres = course.databases.postgres
     await asyncio.to_thread(postgres.stop_at_once)
     await asyncio.sleep(luck.uniform(*AWAY))
-    await asyncio.to_thread(postgres.start)
+    postgres.start()
+    await asyncio.to_thread(postgres.wait)
 
 
 async def _cut(course: Course, world: StormWorld) -> None:

@@ -43,7 +43,7 @@ class Postgres:
         self.server.process.wait(START_LIMIT)
 
     def start(self) -> None:
-        """Start it again; returns when it answers. Raises `RuntimeError` when it does not."""
+        """Start it again, from the main thread: it dies with the thread that started it."""
         account = pwd.getpwnam(SERVER_USER) if os.geteuid() == 0 else None
         with (self.server.socket_dir / "server.log").open("ab") as log:
             self.server.process = subprocess.Popen(
@@ -58,6 +58,9 @@ class Postgres:
                 extra_groups=[] if account else None,
                 preexec_fn=die_with_parent,  # noqa: PLW1509  one system call, which takes no lock
             )
+
+    def wait(self) -> None:
+        """Return when it answers. Raises `RuntimeError` when it does not."""
         deadline = time.monotonic() + START_LIMIT
         while time.monotonic() < deadline:
             try:
@@ -122,6 +125,7 @@ def databases() -> Iterator[Databases]:
         server.process.wait(START_LIMIT)
         try:
             postgres.start()
+            postgres.wait()
             yield Databases(postgres, Path(folder))
         finally:
             postgres.stop_at_once()

@@ -20,7 +20,7 @@ STUCK = 120.0  # seconds that nothing may wait
 DAY = 86_400.0
 WANTED = 0.997  # availability
 HEADINGS = ("fault", "times", "recovered after, s, median", "longest", "availability at one a day")
-LEGEND = f"""Recovered: nothing was left that had been due when the fault struck, whatever else was handed off meanwhile.
+LEGEND = f"""Recovered: nothing was left that had been due when the fault struck, while new work came.
 One fault of each kind a day, each taking its longest time and counted as an outage of everything; wanted are
 {WANTED:.1%}, which is {DAY * (1 - WANTED):.0f} s a day."""
 

@@ -48,19 +48,20 @@ async def run(course: Course) -> Outcome:
             f"Redis {server.version}, {WORKERS} Celery workers and beat, {SIZE.stores} stores, {RATE:g} carts a second"
         )
         outcome = Outcome("Redis goes away", setting, HEADINGS, LEGEND)
-        recoveries = Recoveries(world)
+        recoveries, killed_at = Recoveries(world), list[float]()
         async with fleet(world, server, WORKERS, luck) as crew:
             with course.bar("redis", kills) as bar:
                 async with fed(world, RATE, luck):
                     for _ in range(kills):
                         await asyncio.sleep(luck.uniform(*PAUSE))
-                        await recoveries.after(KILLED, lambda: _kill(server, luck))
+                        await recoveries.after(KILLED, lambda: _kill(server, luck, killed_at))
                         bar.step()
             with course.bar("redis, the rest", len(world.expected)) as bar:
                 await Progress(world, time.perf_counter() + LIMIT, bar).finishes()
             faults = await crew.end()
         account = await take_account(world)
-        highest = (await world.rates())["custom"]
+        rates = await world.ask(world.stores["custom"], "rates")
+        highest = rates["highest"]
     times = recoveries.by_fault()
     if highest > 2 * ALLOWED:
         faults.append(f"a store got {highest} requests within a second, its limit is {2 * ALLOWED}")
@@ -70,12 +71,14 @@ async def run(course: Course) -> Outcome:
     figures = [kills, account.carts, account.lost, account.doubled, account.messages, account.repeated]
     more = [highest, 2 * ALLOWED, spread(times.get(KILLED, [])), len(account.violations + faults)]
     outcome.rows.append([str(each) for each in (*figures, *more)])
-    outcome.raw = [*(asdict(each) for each in recoveries.made), {**asdict(account), "highest": highest}]
+    outcome.raw = [*(asdict(each) for each in recoveries.made), {**asdict(account), "rates": rates, "kills": killed_at}]
     outcome.recoveries = times
     return outcome
 
 
-async def _kill(server: RedisServer, luck: random.Random) -> None:
+async def _kill(server: RedisServer, luck: random.Random, killed_at: list[float]) -> None:
+    killed_at.append(round(time.time(), 3))
     await asyncio.to_thread(server.flush_and_kill)
     await asyncio.sleep(luck.uniform(*AWAY))
-    await asyncio.to_thread(server.start)
+    server.start()
+    await asyncio.to_thread(server.wait)

@@ -47,12 +47,15 @@ class RedisServer:
         return str(info["redis_version"])
 
     def start(self) -> None:
-        """Start it; returns when it answers. Raises `RuntimeError` when it does not."""
+        """Start it, from the main thread: it dies with the thread that started it."""
         where = ["--bind", "127.0.0.1", "--port", str(self._port), "--dir", str(self._folder)]
         command = ["redis-server", *where, "--save", "", "--appendonly", "no", "--daemonize", "no"]
         self._process = start(command, log=self._folder / "redis.log")
+
+    def wait(self) -> None:
+        """Return when it answers. Raises `RuntimeError` when it does not."""
         deadline = time.monotonic() + LIMIT
-        while time.monotonic() < deadline and self._process.poll() is None:
+        while time.monotonic() < deadline and self._process is not None and self._process.poll() is None:
             try:
                 self.client.ping()
             except redis.ConnectionError:
@@ -137,7 +140,8 @@ async def redis_server(folder: Path) -> AsyncIterator[RedisServer]:
     """Run a server while the block lasts."""
     server = RedisServer(folder)
     try:
-        await asyncio.to_thread(server.start)
+        server.start()
+        await asyncio.to_thread(server.wait)
         yield server
     finally:
         server.client.close()

@@ -48,6 +48,7 @@ class Rates:
     def __init__(self) -> None:
         self._recent: dict[str, deque[float]] = defaultdict(deque)
         self.highest: Counter[str] = Counter()
+        self.worst: tuple[str, list[float]] = ("", [])  # the store that got most, and when, in its fullest second
         self.total = 0
 
     def note(self, store: str, at: float) -> None:
@@ -57,6 +58,8 @@ class Rates:
         while recent[0] <= at - 1:
             recent.popleft()
         self.highest[store] = max(self.highest[store], len(recent))
+        if len(recent) > len(self.worst[1]):
+            self.worst = (store, [round(each, 3) for each in recent])
         self.total += 1
 
 
@@ -77,12 +80,12 @@ class Metered(Simulator):
     async def _count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         store = request.path.split("/", 2)[1]
         if store != "_control":
-            self.rates.note(store, time.monotonic())
+            self.rates.note(store, time.time())
         return await handler(request)
 
     async def _control_rates(self, _request: web.Request) -> web.Response:
         highest = max(self.rates.highest.values(), default=0)
-        return web.json_response({"highest": highest, "requests": self.rates.total})
+        return web.json_response({"highest": highest, "requests": self.rates.total, "worst": self.rates.worst})
 
 
 class CustomStores(Metered, CustomSimulator):

@@ -48,7 +48,6 @@ class Size:
     sharers: int = 1
     per_second: int | None = None
     page: int | None = None  # carts a page, of custom stores
-    concurrency: int | None = None  # stores, and destinations, that one worker works on at once
 
     @property
     def each(self) -> int:
@@ -140,7 +139,7 @@ def _settings(world: World, size: Size) -> dict[str, Any]:
         "lease_seconds": size.lease,
         "log_level": "warning",
         "log_format": "json",
-    } | ({"poll_concurrency": at_once, "delivery_concurrency": at_once} if (at_once := size.concurrency) else {})
+    }
 
 
 def _stores(name: str, size: Size, folder: Path) -> Any:
