@@ -23,6 +23,7 @@ from backend.domain.figures import (
     Slug,
     ThresholdMinutes,
     Url,
+    Weight,
 )
 from backend.domain.lined_yaml import Document, Fault, Path, read_yaml
 from backend.errors import BadInput
@@ -102,6 +103,7 @@ class CompanyEntry(Entry):
     """A company with its agents."""
 
     name: Name
+    weight: Weight | None = None
     agents: list[AgentEntry] = []
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 
 # Where a figure has a default it stands here, so that the API, the file and the tables agree.
+DEFAULT_WEIGHT = 1
 DEFAULT_TEMPLATE = "ecommerce-abandoned-cart"
 DEFAULT_THRESHOLD_MINUTES = 30
 DEFAULT_HORIZON_DAYS = 30
@@ -34,6 +35,9 @@ RowId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:~-]{1,80}$")]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,99}$")]
 Url = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000), AfterValidator(_printable)
+]
+Weight = Annotated[
+    int, Field(ge=1, le=100, description="Its share of the work when there is too much: 2 is twice that of 1.")
 ]
 ThresholdMinutes = Annotated[int, Field(ge=1, le=43_200, description="Idle minutes after which a cart is abandoned.")]
 HorizonDays = Annotated[

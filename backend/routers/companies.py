@@ -28,7 +28,7 @@ CARD: dict[str, Any] = {
 
 
 class NewCompany(Storable, CompanyDraft):
-    """A company to be made; all but the name is told to partners as it stands."""
+    """A company to be made. Partners are told all of it as it stands, but not its status and weight."""
 
     model_config = ConfigDict(json_schema_extra={"example": CARD})
 
@@ -51,6 +51,7 @@ class CompanyAnswer(Answer):
     phone: str | None = Field(examples=[CARD["phone"]])
     country: str | None = Field(examples=[CARD["country"]])
     status: str = Field(examples=["active"])
+    weight: int = Field(examples=[1], description="Its share of the work when there is too much.")
     created_at: datetime
     updated_at: datetime
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, StringConstraints, field_validator
 
 from backend.clock import Clock
 from backend.db import Database, Transaction
-from backend.domain.figures import CompanyStatus, Name, Url
+from backend.domain.figures import DEFAULT_WEIGHT, CompanyStatus, Name, Url, Weight
 from backend.domain.ids import new_id
 from backend.errors import NotFound
 from backend.services.drafts import Changes, Draft
@@ -45,6 +45,7 @@ class CompanyDraft(CompanyCardFields, Draft):
 
     name: Name
     status: CompanyStatus = "active"
+    weight: Weight = DEFAULT_WEIGHT
 
 
 class CompanyChanges(CompanyCardFields, Changes):
@@ -54,6 +55,7 @@ class CompanyChanges(CompanyCardFields, Changes):
 
     name: Name | None = None
     status: CompanyStatus | None = None
+    weight: Weight | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Company:
     phone: str | None
     country: str | None
     status: str
+    weight: int
     created_at: datetime
     updated_at: datetime
 

@@ -154,11 +154,13 @@ class Planner:
     def _company(self, entry: CompanyEntry, at: Path, stored: StoredCompany | None) -> CompanyPlan:
         company_id = new_id() if stored is None else stored.row.id
         steps: list[Step] = []
+        given = {name: value for name, value in entry.given("weight").items() if value is not None}
         if stored is None:
-            steps.append(Step("+", "company", entry.name, company_id, what=CompanyDraft(name=entry.name)))
-        elif stored.row.status == INACTIVE:
-            what = CompanyChanges(status="active")
-            steps.append(Step("~", "company", entry.name, company_id, ("status inactive -> active",), what))
+            steps.append(Step("+", "company", entry.name, company_id, what=CompanyDraft(name=entry.name, **given)))
+        else:
+            details, new = _difference({"status": "active", **given}, stored.row)
+            if new:
+                steps.append(Step("~", "company", entry.name, company_id, details, CompanyChanges(**new)))
         stores = _Stores(company_id, stored)
         known = {} if stored is None else stored.agents
         for position, agent in enumerate(entry.agents):

@@ -28,6 +28,7 @@ class CompanyRow:
     phone: str | None
     country: str | None
     status: str
+    weight: int
     created_at: datetime
     updated_at: datetime
 

@@ -49,6 +49,14 @@ async def test_a_company_is_made_changed_and_removed(web: Web) -> None:
     assert (await web.client.get(path)).status_code == 404
 
 
+async def test_a_company_s_weight_is_set_and_shown(web: Web) -> None:
+    company = await made(web, "/api/v1/companies", name="Acme", weight=2)
+    path = f"/api/v1/companies/{company['id']}"
+    changed = (await web.client.patch(path, json={"weight": 100})).json()
+    refused = (await web.client.patch(path, json={"weight": 101})).json()
+    assert (company["weight"], changed["weight"], refused["field"]) == (2, 100, "body.weight")
+
+
 async def test_a_second_company_of_a_name_is_refused(web: Web) -> None:
     await made(web, "/api/v1/companies", name="Acme")
     assert (await web.client.post("/api/v1/companies", json={"name": "Acme"})).status_code == 409

@@ -31,6 +31,18 @@ async def test_a_new_company_has_its_first_data_key(companies: CompanyService, w
     assert count == 1
 
 
+async def test_a_company_weighs_one_until_told_otherwise(companies: CompanyService) -> None:
+    made = await companies.create(CompanyDraft(name="Acme"))
+    changed = await companies.change(made.id, CompanyChanges(weight=3))
+    assert (made.weight, changed.weight, (await companies.get(made.id)).weight) == (1, 3, 3)
+
+
+@pytest.mark.parametrize("weight", [0, 101, -1, 1.5])
+def test_a_weight_out_of_bounds_is_refused(weight: float) -> None:
+    with pytest.raises(ValidationError, match="weight"):
+        CompanyDraft.model_validate({"name": "Acme", "weight": weight})
+
+
 async def test_a_name_is_taken_once(companies: CompanyService) -> None:
     await companies.create(CompanyDraft(name="Acme"))
     with pytest.raises(Conflict, match="already a company named Acme") as refused:

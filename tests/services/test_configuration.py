@@ -227,6 +227,20 @@ async def test_an_inactive_company_comes_back_when_the_file_names_it(office: Off
     assert (await office.lines(SMALL))[0] == "~ company Acme: status inactive -> active"
 
 
+async def test_a_company_s_weight_is_set_changed_and_otherwise_left_alone(office: Office) -> None:
+    heavy = SMALL.replace("- name: Acme", "- name: Acme\n    weight: 5")
+    await office.apply(heavy.replace("5", "2"))
+    assert await office.lines(heavy) == ["~ company Acme: weight 2 -> 5"]
+    await office.apply(heavy)
+    assert await office.lines(SMALL) == ["nothing to change"]
+    assert [row["weight"] for row in await office.rows(companies)] == [5]
+
+
+async def test_a_weight_out_of_bounds_is_refused_with_its_line(office: Office) -> None:
+    (fault,) = await office.faults(SMALL.replace("- name: Acme", "- name: Acme\n    weight: 0"))
+    assert fault.startswith("line 3: companies[0].weight: ")
+
+
 async def test_an_inactive_agent_without_a_status_in_the_file_is_left_alone_and_listed(office: Office) -> None:
     await office.apply(SMALL)
     await office.set(company_agents, status="inactive")
