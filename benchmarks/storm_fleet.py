@@ -116,7 +116,9 @@ class CeleryWorkers:
         """End all; a worker that does not end in order is a fault."""
         programs = [*self.alive, *([self._beat] if self._beat else [])]
         await asyncio.gather(*(asyncio.to_thread(end, each) for each in programs))
-        return [f"a program of the fleet ended with {each.returncode}" for each in programs if each.returncode != 0]
+        said = self._log().read_text(errors="replace")[-LOG_SHOWN:]
+        bad = [each for each in programs if each.returncode]
+        return [f"celery {'beat' if each is self._beat else 'worker'}: {each.returncode}; {said}" for each in bad]
 
     def warnings(self) -> list[dict[str, Any]]:
         """Return what they warned of."""
