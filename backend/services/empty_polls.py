@@ -7,7 +7,7 @@ import asyncio
 from backend.db import Database
 from backend.store.work.settling import EmptyPoll, settle_empty
 
-GATHER = 0.01  # seconds that a poll waits for others to be settled with
+GATHER = 0.03  # seconds that a poll waits for others to be settled with
 AT_ONCE = 200
 
 

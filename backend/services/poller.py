@@ -219,10 +219,7 @@ class AgentIntegrationPoller:
             if not await store.begin(cycle_id, kind, interval, started_at):
                 return
             found = await PollQueue(tx).agents_found(self.scope)
-            tallies = {company: Tally() for company in found}
-            for company, agents in found.items():
-                tallies[company].counts["agents_found"] = agents
-            await store.add_counts(cycle_id, self._leases.worker_id, tallies)
+            await store.add_agents(cycle_id, self._leases.worker_id, found)
             await store.prune(self._clock.now() - KEEP_CYCLES)
         await self._make_defaults()
 

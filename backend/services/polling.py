@@ -19,9 +19,9 @@ from backend.domain.skew import aligned, settled
 from backend.domain.walks import ENDS_WALK, WalkGuard, is_bad_all_through
 from backend.domain.work import PollWork, Tally
 from backend.errors import FixCredentials, LeaseLost, OurFault, TryLater, Unavailable
-from backend.outbound import Sends
-from backend.platforms.base import Connection, Platform
+from backend.platforms.base import Platform
 from backend.platforms.registry import PLATFORMS
+from backend.services.adapters import Adapters
 from backend.services.budgets import Budgets, BudgetSpent, Paced
 from backend.services.cart_intake import CartIntake, Intake
 from backend.services.empty_polls import EmptyPolls
@@ -63,7 +63,7 @@ class StorePolls:
     def __init__(self, needs: PollNeeds) -> None:
         self._database = needs.database
         self._clock = needs.clock
-        self._keyring = needs.keyring
+        self._adapters = Adapters(needs.database, needs.keyring, needs.clock)
         self._budgets = needs.budgets
         self._intake = needs.intake
         self._metrics = needs.metrics
@@ -97,7 +97,7 @@ class StorePolls:
 
     async def _walk(self, work: PollWork, cycle: CycleRef, report: PollReport, how: tuple[Paced, timedelta]) -> None:
         door, turn = how
-        adapter = await self._adapter(work, door)
+        adapter = await self._adapters.open(work, door)
         if work.has_waiting and adapter.capabilities.rereads:
             await self._reread(adapter, work, cycle, report)
         report.walk = cursors.begin(
@@ -133,17 +133,6 @@ class StorePolls:
             if is_bad:
                 raise _bad_page(page)
         report.is_drained = page.next_page_token is None
-
-    async def _adapter(self, work: PollWork, door: Sends) -> Platform:
-        place = (work.company_id, "integrations", "credentials_sealed", work.integration_id)
-        sealed, version = work.credentials_sealed, work.credentials_version
-        if self._keyring.has_key(work.company_id, version):
-            credentials = self._keyring.open_now(place, sealed, version)
-        else:
-            async with self._database.reading(work.company_id) as tx:
-                credentials = await self._keyring.open_json(tx, place, sealed, version)
-        connection = Connection(work.company_id, work.integration_id, work.settings, credentials)
-        return PLATFORMS[work.platform](connection, door, self._clock.now)
 
     async def _reread(self, adapter: Platform, work: PollWork, cycle: CycleRef, report: PollReport) -> None:
         """Read again the carts that wait for it, before anything else, so that none is handed off on old news."""

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from backend.domain.ids import new_id
 from backend.domain.work import COUNTS, Tally
 from backend.models import installation_state, poll_cycle_counts, poll_cycles, workers
+from backend.store.bulk import Bulk
 
 STAMP_EVERY = timedelta(seconds=3)  # of `installation_state.alive_at`
 
@@ -95,10 +96,12 @@ class CycleStore:
         """Return a cycle."""
         return (await self._connection.execute(select(poll_cycles).where(poll_cycles.c.id == cycle_id))).one_or_none()
 
-    async def add_counts(self, cycle_id: str, worker_id: str, tallies: dict[str, Tally]) -> None:
-        """Add to the cycle's row of each company and this worker, making it if need be."""
-        for company_id, tally in tallies.items():
-            await add_counts(self._connection, company_id, (cycle_id, worker_id), tally)
+    async def add_agents(self, cycle_id: str, worker_id: str, found: dict[str, int]) -> None:
+        """Note how many agents of each company the cycle found."""
+        rows: list[tuple[Any, ...]] = [
+            (company, new_id(), cycle_id, worker_id, [], {}, agents) for company, agents in sorted(found.items())
+        ]
+        await _AGENTS.add_up(self._connection, rows, ROW_OF, merged=())
 
     async def counts(self, cycle_ids: Sequence[str], company_id: str | None = None) -> list[tuple[str, str, Tally]]:
         """Return (cycle, company, tally) of each row, of one company only if given."""
@@ -116,6 +119,10 @@ class CycleStore:
             query = query.where(c.company_id == company_id)
         row = (await self._connection.execute(query)).one()
         return {name: int(getattr(row, name)) for name in COUNTS}
+
+
+_AGENTS = Bulk(poll_cycle_counts, ("company_id", "id", "cycle_id", "worker_id", "platforms", "value", "agents_found"))
+ROW_OF = ("company_id", "cycle_id", "worker_id")
 
 
 async def add_counts(connection: AsyncConnection, company_id: str, where: tuple[str, str], tally: Tally) -> None:

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, exists, func, select, update
+from sqlalchemy import and_, bindparam, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.domain.ids import new_id
 from backend.domain.work import DeliveryWork, DestinationTurn
 from backend.models import carts, deliveries, delivery_attempts, delivery_carts, destinations
+from backend.models.base import UtcDateTime
 from backend.store.bulk import Bulk
-from backend.store.work.leases import Lease, claiming, unleased
+from backend.store.work.leases import MOST, NOW, Lease, claiming, terms, unleased
 
 _SENT = (
     "destination_id",
@@ -59,6 +60,24 @@ _SETTLED = Bulk(
         "id",
     ),
 )
+
+
+def _taking() -> Any:
+    """Return the statement that takes a destination's longest due deliveries."""
+    d = deliveries.c
+    due = (
+        select(d.company_id, d.id)
+        .where(d.company_id == bindparam("company"), d.destination_id == bindparam("destination"))
+        .where(d.state == "pending", d.next_attempt_at <= bindparam("due_by", type_=UtcDateTime), unleased(deliveries))
+        .order_by(d.next_attempt_at)  # and nothing more: the index then hands over the first ones without sorting
+        .limit(MOST)
+    )
+    started = func.coalesce(d.first_attempt_at, NOW)
+    claim = claiming(deliveries, due, attempts=d.attempts + 1, first_attempt_at=started)
+    return claim.returning(*(d[name] for name in _SENT))
+
+
+_TAKE = _taking()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,22 +129,8 @@ class OutcomeStore:
 
     async def take(self, turn: DestinationTurn, lease: Lease, most: int, due_by: datetime) -> list[DeliveryWork]:
         """Take the destination's longest due deliveries and count an attempt of each."""
-        d = deliveries.c
-        due = (
-            select(d.company_id, d.id)
-            .where(
-                d.company_id == self._company,
-                d.destination_id == turn.destination_id,
-                d.state == "pending",
-                d.next_attempt_at <= due_by,
-                unleased(deliveries, lease.now),
-            )
-            .order_by(d.next_attempt_at)  # and nothing more: the index then hands over the first ones without sorting
-            .limit(most)
-        )
-        started = func.coalesce(d.first_attempt_at, lease.now)
-        claim = claiming(deliveries, due, lease, turn.token, attempts=d.attempts + 1, first_attempt_at=started)
-        rows = await self._connection.execute(claim.returning(*(d[name] for name in _SENT)))
+        values = terms(lease, turn.token, company=self._company, destination=turn.destination_id, due_by=due_by)
+        rows = await self._connection.execute(_TAKE, {**values, "most": most})
         return sorted((_delivery_work(row) for row in rows), key=lambda work: work.due_at)
 
     async def end_turn(self, turn: DestinationTurn, unbegun: Sequence[str], later: datetime | None) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from functools import cache
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.domain.ids import new_id
 from backend.domain.lifecycle import CartState
 from backend.domain.work import SweepWork
 from backend.models import carts, companies
-from backend.store.work.leases import Lease, Room, claiming, unleased
+from backend.store.work.leases import MOST, NOW, TOKEN, Lease, Room, admitted, claiming, terms, unleased
 
 # Carts of one company that a claim takes at most; its next ones come after the other companies' turns.
 CARTS_AT_ONCE = 200
@@ -28,38 +29,41 @@ class CartQueue:
 
         Active carts past their threshold and abandoned ones past their horizon; one piece of work per store.
         """
-        token = new_id()
-        for company in await self._owed(lease.now, room):
-            await self._claim_of(company, lease, token)
-        c = carts.c
-        rows = await self._connection.execute(
-            select(c.company_id, c.integration_id, c.id).where(c.lease_token == token).order_by(c.next_check_at)
-        )
+        values = terms(lease, new_id(), full=sorted(room.full))
+        owed = await self._connection.execute(_owed(), {**values, "most": room.pieces})
+        for company in owed.scalars().all():
+            await self._connection.execute(_claim(), {**values, "company": company, "most": CARTS_AT_ONCE})
         groups: dict[tuple[str, str], list[str]] = {}
-        for row in rows:
+        for row in await self._connection.execute(_CLAIMED, values):
             groups.setdefault((row.company_id, row.integration_id), []).append(row.id)
+        token = values["token"]
         return [SweepWork(company, store, tuple(ids), token) for (company, store), ids in groups.items()]
-
-    async def _owed(self, now: datetime, room: Room) -> list[str]:
-        """Return the companies with carts to look at; one probe of the index for each company."""
-        c = carts.c
-        mine = and_(c.company_id == companies.c.id, c.next_check_at.is_not(None), _undecided())
-        oldest = select(func.min(c.next_check_at)).where(mine).scalar_subquery()
-        query = (
-            select(companies.c.id).where(oldest < now, room.admits(companies.c.id)).order_by(oldest).limit(room.pieces)
-        )
-        return list((await self._connection.execute(query)).scalars())
-
-    async def _claim_of(self, company: str, lease: Lease, token: str) -> None:
-        c = carts.c
-        due = (
-            select(c.company_id, c.id)
-            .where(c.company_id == company, c.next_check_at < lease.now, _undecided(), unleased(carts, lease.now))
-            .order_by(c.next_check_at)
-            .limit(CARTS_AT_ONCE)
-        )
-        await self._connection.execute(claiming(carts, due, lease, token))
 
 
 def _undecided() -> ColumnElement[bool]:
     return carts.c.state.in_([CartState.ACTIVE.value, CartState.ABANDONED.value])
+
+
+@cache
+def _owed() -> Select[Any]:
+    """Return the query for the companies with carts to look at; one probe of the index for each company."""
+    c = carts.c
+    mine = and_(c.company_id == companies.c.id, c.next_check_at.is_not(None), _undecided(), unleased(carts))
+    oldest = select(func.min(c.next_check_at)).where(mine).scalar_subquery()
+    return select(companies.c.id).where(oldest < NOW, admitted(companies.c.id)).order_by(oldest).limit(MOST)
+
+
+@cache
+def _claim() -> Any:
+    """Return the claim of one company's carts."""
+    c = carts.c
+    mine = (c.company_id == bindparam("company")) & _undecided() & unleased(carts)
+    due = select(c.company_id, c.id).where(c.next_check_at < NOW, mine).order_by(c.next_check_at).limit(MOST)
+    return claiming(carts, due)
+
+
+_CLAIMED = (
+    select(carts.c.company_id, carts.c.integration_id, carts.c.id)
+    .where(carts.c.lease_token == TOKEN)
+    .order_by(carts.c.next_check_at)
+)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, or_, select, true, tuple_, update
+from sqlalchemy import ColumnElement, Integer, Select, String, Table, bindparam, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.models import carts, deliveries, destinations, integrations
+from backend.models.base import UtcDateTime
 
 # The tables whose rows a lane's lease is on; renewed together.
 LEASED: dict[str, tuple[Table, ...]] = {
@@ -46,25 +47,37 @@ class Room:
     full: frozenset[str] = frozenset()
     is_crowded: bool = False
 
-    def admits(self, company: ColumnElement[str]) -> ColumnElement[bool]:
-        """Return the condition that the company has not its share already."""
-        return company.not_in(sorted(self.full)) if self.full else true()
+
+# Claims run many times a second, so their statements are made once, with these values left open (see `terms`).
+NOW, UNTIL = bindparam("now", type_=UtcDateTime), bindparam("until", type_=UtcDateTime)
+TOKEN, MOST = bindparam("token", type_=String), bindparam("most", type_=Integer)
+FULL = bindparam("full", expanding=True, type_=String)
 
 
-def unleased(table: Table, now: datetime) -> ColumnElement[bool]:
+def terms(lease: Lease, token: str, **more: Any) -> dict[str, Any]:
+    """Return the values of a claim."""
+    return {"now": lease.now, "until": lease.until, "token": token, **more}
+
+
+def admitted(company: ColumnElement[str]) -> ColumnElement[bool]:
+    """Return the condition that the company has not its share already."""
+    return company.not_in(FULL)
+
+
+def unleased(table: Table) -> ColumnElement[bool]:
     """Return the condition that nobody holds the row."""
-    return or_(table.c.lease_token.is_(None), table.c.lease_expires_at <= now)
+    return or_(table.c.lease_token.is_(None), table.c.lease_expires_at <= NOW)
 
 
-def claiming(table: Table, due: Select[Any], lease: Lease, token: str, **more: Any) -> Any:
-    """Return the claiming statement: lock the due rows, stamp them, return their keys."""
+def claiming(table: Table, due: Select[Any], **more: Any) -> Any:
+    """Return the claiming statement: lock the due rows, stamp them, return their keys. Its values are `terms`."""
     picked = (
         due.with_for_update(skip_locked=True, of=table).cte("due").prefix_with("MATERIALIZED", dialect="postgresql")
     )
     return (
         update(table)
         .where(tuple_(table.c.company_id, table.c.id).in_(select(picked.c.company_id, picked.c.id)))
-        .values(lease_token=token, lease_expires_at=lease.until, **more)
+        .values(lease_token=TOKEN, lease_expires_at=UNTIL, **more)
         .returning(table.c.company_id, table.c.id)
     )
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from functools import cache
+from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.domain.cursor import Cursor
@@ -14,11 +15,14 @@ from backend.domain.lifecycle import AgentRules
 from backend.domain.payload import CompanyCard
 from backend.domain.work import AgentCard, PollWork, Scope
 from backend.models import carts, companies, company_agents, integrations
-from backend.store.work.leases import Lease, Room, claiming, unleased
+from backend.models.base import UtcDateTime
+from backend.store.work.leases import MOST, NOW, TOKEN, Lease, Room, admitted, claiming, terms, unleased
 
 # A poll that was claimed this often without ever being settled kills its worker; it is left alone and shown.
 MOST_CLAIMS = 10
 MOCK = "mock"
+DUE_BY = bindparam("due_by", type_=UtcDateTime)
+Kind = Literal["any", "sound", "failing"]
 
 
 class PollQueue:
@@ -34,60 +38,31 @@ class PollQueue:
         weight n takes n.
         """
         token, left = new_id(), room.pieces
+        values = terms(lease, token, full=sorted(room.full), due_by=due_by)
         for most, kind in _kinds(room):
-            due = _due(scope, lease, room).where(integrations.c.next_poll_at <= due_by, *kind)
             if room.is_crowded:
-                left -= await self._round(due, lease, token, min(most, left))
-            left -= await self._take(due.order_by(integrations.c.next_poll_at), lease, token, min(most, left))
-        return await self._work(token, lease.now) if left < room.pieces else []
+                left -= await self._round(scope, kind, values, min(most, left))
+            left -= await self._take(_by_time(scope, kind), values, min(most, left))
+        return await self._work(values) if left < room.pieces else []
 
     async def claim_each(self, scope: Scope, lease: Lease, room: Room, *, after: str) -> list[PollWork]:
         """Take every integration that may be polled now, due or not, in the order of their ids, from `after` on."""
-        c, token = integrations.c, new_id()
-        due = _due(scope, lease, room).where(c.status == "active", c.id > after).order_by(c.id)
-        return await self._work(token, lease.now) if await self._take(due, lease, token, room.pieces) else []
+        values = terms(lease, new_id(), full=sorted(room.full), after=after)
+        return await self._work(values) if await self._take(_each(scope), values, room.pieces) else []
 
-    async def _take(self, due: Select[Any], lease: Lease, token: str, most: int) -> int:
-        if most <= 0:
-            return 0
-        claim = claiming(integrations, due.limit(most), lease, token, claims=integrations.c.claims + 1)
-        return len((await self._connection.execute(claim)).all())
+    async def _take(self, claim: Any, values: dict[str, Any], most: int) -> int:
+        return len((await self._connection.execute(claim, {**values, "most": most})).all()) if most > 0 else 0
 
-    async def _round(self, due: Select[Any], lease: Lease, token: str, most: int) -> int:
+    async def _round(self, scope: Scope, kind: Kind, values: dict[str, Any], most: int) -> int:
         """Take the longest due integration of each company, and more of those that weigh more."""
-        c, each = integrations.c, companies.alias("each")
-        mine = due.with_only_columns(c.id).where(c.company_id == each.c.id).order_by(c.next_poll_at).limit(1)
-        head = mine.correlate(each).scalar_subquery()
-        heads = (
-            select(each.c.id.label("company_id"), head.label("id")).where(each.c.status == "active").subquery("heads")
-        )
-        is_head = (heads.c.company_id == c.company_id) & (heads.c.id == c.id)
-        first = (
-            select(c.company_id, c.id)
-            .join(heads, is_head)
-            .where(unleased(integrations, lease.now))
-            .order_by(c.next_poll_at)
-        )
-        taken = await self._take(first, lease, token, most)
-        for company, weight in await self._heavy(token):
-            more = due.where(c.company_id == company).order_by(c.next_poll_at)
-            taken += await self._take(more, lease, token, min(weight - 1, most - taken))
+        taken = await self._take(_heads(scope, kind), values, most)
+        for company, weight in (await self._connection.execute(HEAVY, values)).all():
+            more = min(weight - 1, most - taken)
+            taken += await self._take(_by_time(scope, kind, one_company=True), {**values, "company": company}, more)
         return taken
 
-    async def _heavy(self, token: str) -> list[tuple[str, int]]:
-        """Return (company, weight) of the companies in this claim that weigh more than one."""
-        held = select(integrations.c.company_id).where(integrations.c.lease_token == token)
-        query = select(companies.c.id, companies.c.weight).where(companies.c.weight > 1, companies.c.id.in_(held))
-        return [(row[0], row[1]) for row in await self._connection.execute(query)]
-
-    async def _work(self, token: str, now: datetime) -> list[PollWork]:
-        query = (
-            select(integrations, *AGENT_COLUMNS, _has_waiting(now).label("has_waiting"))
-            .select_from(_with_agent())
-            .where(integrations.c.lease_token == token)
-            .order_by(integrations.c.next_poll_at)
-        )
-        return [_poll_work(row) for row in await self._connection.execute(query)]
+    async def _work(self, values: dict[str, Any]) -> list[PollWork]:
+        return [_poll_work(row) for row in await self._connection.execute(CLAIMED, values)]
 
     async def held(self, scope: Scope, now: datetime) -> list[Row[Any]]:
         """Return (company_id, id, name) of integrations that some worker holds at this moment."""
@@ -118,35 +93,6 @@ class PollQueue:
             .group_by(company_agents.c.company_id)
         )
         return {row[0]: row[1] for row in await self._connection.execute(query)}
-
-
-def _kinds(room: Room) -> list[tuple[int, tuple[ColumnElement[bool], ...]]]:
-    """Return how many of which kind to take: those that failed last time have only some of the places."""
-    failed = integrations.c.failures > 0
-    if room.suspects >= room.pieces:
-        return [(room.pieces, ())]
-    return [(room.pieces, (~failed,)), (room.suspects, (failed,))]
-
-
-def _has_waiting(now: datetime) -> ColumnElement[bool]:
-    """Whether some carts of a store may have to be read again: deferred ones, or, of its company, ones that are due."""
-    c = carts.c
-    deferred = exists().where(
-        c.company_id == integrations.c.company_id, c.integration_id == integrations.c.id, c.awaits_read
-    )
-    mine = and_(c.company_id == integrations.c.company_id, c.next_check_at.is_not(None))
-    return or_(deferred, select(func.min(c.next_check_at)).where(mine).scalar_subquery() < now)
-
-
-def _due(scope: Scope, lease: Lease, room: Room) -> Select[Any]:
-    """Return the query for what may be polled at all, without its order."""
-    c = integrations.c
-    return (
-        select(c.company_id, c.id)
-        .select_from(_with_agent())
-        .where(_pollable(scope), unleased(integrations, lease.now), c.claims < MOST_CLAIMS)
-        .where(or_(c.waiting_until.is_(None), c.waiting_until <= lease.now), room.admits(c.company_id))
-    )
 
 
 AGENT_COLUMNS = (
@@ -184,6 +130,79 @@ def _pollable(scope: Scope) -> ColumnElement[bool]:
         or_(integrations.c.status == "active", integrations.c.pause_reason == "credentials_rejected"),
         integrations.c.platform.in_([*scope.platforms, MOCK]),
     )
+
+
+def _kinds(room: Room) -> list[tuple[int, Kind]]:
+    """Return how many of which kind to take: those that failed last time have only some of the places."""
+    if room.suspects >= room.pieces:
+        return [(room.pieces, "any")]
+    return [(room.pieces, "sound"), (room.suspects, "failing")]
+
+
+def _due(scope: Scope, kind: Kind = "any") -> Select[Any]:
+    """Return the query for what may be polled at all, without its order."""
+    c = integrations.c
+    query = (
+        select(c.company_id, c.id)
+        .select_from(_with_agent())
+        .where(_pollable(scope), unleased(integrations), c.claims < MOST_CLAIMS)
+        .where(or_(c.waiting_until.is_(None), c.waiting_until <= NOW), admitted(c.company_id))
+    )
+    return query if kind == "any" else query.where(c.failures > 0 if kind == "failing" else c.failures == 0)
+
+
+def _claiming(due: Select[Any]) -> Any:
+    return claiming(integrations, due.limit(MOST), claims=integrations.c.claims + 1)
+
+
+@cache
+def _by_time(scope: Scope, kind: Kind, *, one_company: bool = False) -> Any:
+    """Return the claim of the longest due, of all companies or of one."""
+    c = integrations.c
+    due = _due(scope, kind).where(c.next_poll_at <= DUE_BY).order_by(c.next_poll_at)
+    return _claiming(due.where(c.company_id == bindparam("company")) if one_company else due)
+
+
+@cache
+def _each(scope: Scope) -> Any:
+    """Return the claim of whatever may be polled, from an id on."""
+    c = integrations.c
+    return _claiming(_due(scope).where(c.status == "active", c.id > bindparam("after")).order_by(c.id))
+
+
+@cache
+def _heads(scope: Scope, kind: Kind) -> Any:
+    """Return the claim of each company's longest due: one probe of an index per company."""
+    c, each = integrations.c, companies.alias("each")
+    mine = _due(scope, kind).with_only_columns(c.id).where(c.company_id == each.c.id, c.next_poll_at <= DUE_BY)
+    head = mine.order_by(c.next_poll_at).limit(1).correlate(each).scalar_subquery()
+    heads = select(each.c.id.label("company_id"), head.label("id")).where(each.c.status == "active").subquery("heads")
+    is_head = (heads.c.company_id == c.company_id) & (heads.c.id == c.id)
+    return _claiming(
+        select(c.company_id, c.id).join(heads, is_head).where(unleased(integrations)).order_by(c.next_poll_at)
+    )
+
+
+def _has_waiting() -> ColumnElement[bool]:
+    """Whether some carts of a store may have to be read again: deferred ones, or, of its company, ones that are due."""
+    c = carts.c
+    deferred = exists().where(
+        c.company_id == integrations.c.company_id, c.integration_id == integrations.c.id, c.awaits_read
+    )
+    mine = and_(c.company_id == integrations.c.company_id, c.next_check_at.is_not(None))
+    return or_(deferred, select(func.min(c.next_check_at)).where(mine).scalar_subquery() < NOW)
+
+
+HEAVY = select(companies.c.id, companies.c.weight).where(
+    companies.c.weight > 1,
+    companies.c.id.in_(select(integrations.c.company_id).where(integrations.c.lease_token == TOKEN)),
+)
+CLAIMED = (
+    select(integrations, *AGENT_COLUMNS, _has_waiting().label("has_waiting"))
+    .select_from(_with_agent())
+    .where(integrations.c.lease_token == TOKEN)
+    .order_by(integrations.c.next_poll_at)
+)
 
 
 def agent_card(row: Row[Any]) -> AgentCard:

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import String, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.domain.cursor import Cursor
 from backend.domain.ids import new_id
 from backend.models import integrations, poll_cycle_counts, poll_cycles
+from backend.models.base import UtcDateTime
 from backend.store.bulk import Bulk
+from backend.store.cycles import ROW_OF
 
 TIMED = ("poll_ms", "fetch_ms", "save_ms")
 
@@ -67,32 +69,38 @@ _COUNTS = Bulk(
 )
 
 
+_IDS, _TOKENS = (bindparam(name, expanding=True, type_=String) for name in ("ids", "tokens"))
+_HELD = (
+    select(integrations.c.id, integrations.c.lease_token)
+    .where(integrations.c.id.in_(_IDS), integrations.c.lease_token.in_(_TOKENS))
+    .where(integrations.c.lease_expires_at > bindparam("now", type_=UtcDateTime))
+    .with_for_update()
+)
+_KNOWN = select(poll_cycles.c.id).where(poll_cycles.c.id.in_(_IDS))
+
+
 async def settle_empty(connection: AsyncConnection, polls: Sequence[EmptyPoll]) -> set[str]:
     """Settle polls whose leases still hold; return the ids of their integrations.
 
     Their cycle's counts only grow by what they share: a poll each, its pages and times.
     """
-    c = integrations.c
-    tokens = {poll.token for poll in polls}
-    held = (
-        select(c.id, c.lease_token)
-        .where(c.id.in_([poll.integration_id for poll in polls]), c.lease_token.in_(tokens))
-        .where(c.lease_expires_at > polls[0].now)
-        .with_for_update()
-    )
-    found = {(row.id, row.lease_token) for row in await connection.execute(held)}
+    values = {
+        "ids": [poll.integration_id for poll in polls],
+        "tokens": sorted({poll.token for poll in polls}),
+        "now": polls[0].now,
+    }
+    found = {(row.id, row.lease_token) for row in await connection.execute(_HELD, values)}
     kept = [poll for poll in polls if (poll.integration_id, poll.token) in found]
     await _SETTLED.update_keyed(connection, [_settled(poll) for poll in kept], keys=2)
     known = await _known_cycles(connection, {poll.cycle_id for poll in kept})
     counts = _summed([poll for poll in kept if poll.cycle_id in known])
-    await _COUNTS.add_up(connection, counts, ("company_id", "cycle_id", "worker_id"), merged=("platforms",))
+    await _COUNTS.add_up(connection, counts, ROW_OF, merged=("platforms",))
     return {poll.integration_id for poll in kept}
 
 
 async def _known_cycles(connection: AsyncConnection, wanted: set[str]) -> set[str]:
     """Return which of these cycles are still kept."""
-    query = select(poll_cycles.c.id).where(poll_cycles.c.id.in_(sorted(wanted)))
-    return set((await connection.execute(query)).scalars())
+    return set((await connection.execute(_KNOWN, {"ids": sorted(wanted)})).scalars())
 
 
 def _settled(poll: EmptyPoll) -> tuple[Any, ...]:
