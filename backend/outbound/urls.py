@@ -44,6 +44,7 @@ def checked_url(url: str, allow_http: bool) -> httpx.URL:
     return outer
 
 
+@lru_cache(maxsize=512)  # a wire form is read once more when it is sent
 def _read(url: str) -> tuple[httpx.URL, URL]:
     """Return `url` as the request holds it and, made of that, as the connection uses it."""
     try:

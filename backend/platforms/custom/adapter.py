@@ -110,7 +110,7 @@ class CustomPlatform:
         query = {"updated_since": since, "limit": str(self._settings.options.page_size)}
         if cursor is not None:
             query["cursor"] = cursor
-        return urlencode(query, quote_via=quote, safe="")
+        return urlencode(query, quote_via=quote, safe=":")  # as it goes over the wire
 
     def _page(self, response: HttpResponse, walk: Walk) -> CartPage:
         server_time = response.date
