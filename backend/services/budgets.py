@@ -19,7 +19,7 @@ from backend.outbound import HttpRequest, HttpResponse, Sends, retry_after
 from backend.platforms.base import Pace
 from backend.platforms.registry import PLATFORMS
 from backend.services.budget_keepers import IsAlone, Keeper, ProcessKeeper
-from backend.store.budgets import count_sharers
+from backend.store.work.sharers import count_sharers
 
 # A poll waits this long for one request; for longer ones it gives its place to another store.
 LONGEST_WAIT, SHORTEST_SLEEP = 5.0, 0.002  # seconds
@@ -210,8 +210,7 @@ class Budgets:
 
     def open(self, work: Spender) -> Paced:
         """Return the door for one poll of a claimed store."""
-        key = store_key(work.company_id, work.platform, work.store_id)
-        read = PLATFORMS[work.platform].capabilities.pace.read
+        key, read = store_key(work), PLATFORMS[work.platform].capabilities.pace.read
         account = Account(key, self._keeper, _Loneliness(work, self._count_sharers).is_certain, read)
         return Paced(self._http, account, Purse.open(work, self._times), self._times)
 
@@ -238,8 +237,8 @@ def sharers_in(database: Database) -> CountSharers:
     """Return what counts the integrations of a store in the database."""
 
     async def count(work: Spender) -> int:
-        async with database.reading(work.company_id) as tx:
-            return await count_sharers(tx, work.company_id, work.platform, work.store_id)
+        async with database.overview() as tx:
+            return await count_sharers(tx, work.platform, work.store_id, _whose(work))
 
     return count
 
@@ -258,9 +257,15 @@ def open_keeper(settings: Settings, clock: Clock) -> Keeper:
         raise SetupProblem("REDIS_URL: is not the address of a Redis, redis://host:6379/0") from None
 
 
-def store_key(company_id: str, platform: str, store_id: str) -> str:
-    """Return the name of a store's bucket. Companies are kept apart, so that none can spend or block another's."""
-    return hashlib.blake2b("\0".join((company_id, platform, store_id)).encode(), digest_size=16).hexdigest()
+def store_key(work: Spender) -> str:
+    """Return the name of a store's bucket: whoever asks the same address shares its limit, whatever company they are."""
+    words = (_whose(work) or "", work.platform, work.store_id)
+    return hashlib.blake2b("\0".join(words).encode(), digest_size=16).hexdigest()
+
+
+def _whose(work: Spender) -> str | None:
+    """Return the company where the platform counts by app, which is each company's own, as its answers tell; or None."""
+    return work.company_id if PLATFORMS[work.platform].capabilities.pace.read else None
 
 
 def rate_of(pace: Pace, settings: Mapping[str, Any]) -> Rate:

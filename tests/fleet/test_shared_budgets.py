@@ -221,7 +221,7 @@ class TestTheScript:
         with pytest.raises(BudgetSpent):
             await Budgets(keeper, CountingStore(clock), clock.times, alone).open(limited(SLOW)).send(REQUEST)
         kept = {key.decode() async for key in client.scan_iter("*")}
-        assert kept == {MARK, PREFIX + store_key("c1", "custom", "shop.example.com")}
+        assert kept == {MARK, PREFIX + store_key(limited(SLOW))}
 
 
 class TestRedisAway:
@@ -257,7 +257,7 @@ class TestRedisAway:
             await paced.send(REQUEST)
         await redis.start()
         await come_of_age(client)
-        key = store_key("c1", "custom", "shop.example.com")
+        key = store_key(limited(SLOW))
         other = RedisKeeper(redis.url)
         assert (await other.answer(key, Ask(SLOW, 0, back=9), never)).left > 8
         await other.aclose()

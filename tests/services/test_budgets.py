@@ -97,14 +97,18 @@ class TestPace:
         await clock.run(*(send_for(budgets.open(limited(TWO_A_SECOND)), clock, 600) for _ in range(8)))
         assert len([at for at in store.came_at if at < 600]) >= 0.9 * 600 * TWO_A_SECOND.per_second
 
-    async def test_another_company_has_its_own_budget(self, clock: SetTime, store: CountingStore) -> None:
+    async def test_companies_that_ask_one_store_share_its_limit(self, clock: SetTime, store: CountingStore) -> None:
         budgets = worker(clock, store)
         await budgets.open(limited(Rate(1, 0.01))).send(REQUEST)
-        await budgets.open(limited(Rate(1, 0.01), company_id="c2")).send(REQUEST)
-        assert len(store.came_at) == 2
+        with pytest.raises(BudgetSpent):
+            await budgets.open(limited(Rate(1, 0.01), company_id="c2")).send(REQUEST)
+        assert len(store.came_at) == 1
+
+    def test_where_the_platform_counts_by_app_each_company_has_its_own(self) -> None:
+        assert len({store_key(Claim(**SHOP, company_id=company)) for company in ("c1", "c2")}) == 2
 
     def test_the_key_tells_nothing_of_the_store(self) -> None:
-        key = store_key("c1", "shopify", "acme.myshopify.com")
+        key = store_key(Claim(**SHOP))
         assert "acme" not in key
         assert len(key) == 32
 
@@ -145,14 +149,17 @@ class TestRates:
 
 
 class TestSharers:
-    async def test_integrations_of_the_same_store_and_company_count(self, world: World) -> None:
+    @pytest.mark.parametrize(("platform", "count"), [("custom", 3), ("shopify", 2)])
+    async def test_integrations_of_the_same_store_count_and_where_apps_are_counted_only_one_s_own(
+        self, world: World, platform: str, count: int
+    ) -> None:
         ours, theirs = await make_company(world), await make_company(world, "Other")
         agent, stranger = await make_agent(world, ours), await make_agent(world, theirs)
         for status in ("active", "paused", "inactive"):
-            await make_integration(world, ours, agent, status=status, store_id="shop.example.com")
-        await make_integration(world, ours, agent, store_id="other.example.com")
-        await make_integration(world, theirs, stranger, store_id="shop.example.com")
-        assert await sharers_in(world.database)(Claim(ours)) == 2
+            await make_integration(world, ours, agent, status=status, platform=platform, store_id="shop.example.com")
+        await make_integration(world, ours, agent, platform=platform, store_id="other.example.com")
+        await make_integration(world, theirs, stranger, platform=platform, store_id="shop.example.com")
+        assert await sharers_in(world.database)(Claim(ours, platform=platform)) == count
 
 
 class TestAnswers:
