@@ -258,13 +258,13 @@ def open_keeper(settings: Settings, clock: Clock) -> Keeper:
 
 
 def store_key(work: Spender) -> str:
-    """Return the name of a store's bucket: whoever asks the same address shares its limit, whatever company they are."""
+    """Return the name of a store's bucket: whoever asks the same address shares its limit, of whatever company."""
     words = (_whose(work) or "", work.platform, work.store_id)
     return hashlib.blake2b("\0".join(words).encode(), digest_size=16).hexdigest()
 
 
 def _whose(work: Spender) -> str | None:
-    """Return the company where the platform counts by app, which is each company's own, as its answers tell; or None."""
+    """Return the company where the platform counts by app, as its answers tell: each company has its own; else None."""
     return work.company_id if PLATFORMS[work.platform].capabilities.pace.read else None
 
 

@@ -93,7 +93,9 @@ class TestTurns:
         assert await turns(world, NOW + SECOND, due_by=NOW) == []
 
     @pytest.mark.parametrize(
-        ("values", "is_suspect"), [({"failures": 0}, False), ({"failures": 1}, True), ({"last_success_at": None}, True)], ids=str
+        ("values", "is_suspect"),
+        [({"failures": 0}, False), ({"failures": 1}, True), ({"last_success_at": None}, True)],
+        ids=str,
     )
     async def test_one_that_failed_or_never_answered_well_is_a_suspect(
         self, world: World, outlet: Outlet, *, values: dict[str, Any], is_suspect: bool
