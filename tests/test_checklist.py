@@ -1,4 +1,4 @@
-"""The checklist keeps its word: a row that is shown names tests, and every named test exists."""
+"""The checklist keeps its word: a row that is shown names what shows it, and everything that is named exists."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 ROW = re.compile(r"^\| (?P<id>[A-Z]\d?-\d\d[a-z]?) \| (?P<what>.*?) \| (?P<state>.*?) \| ?(?P<where>.*?) ?\|$")
 TEST = re.compile(r"`(?P<path>[\w/.-]+\.py)::(?P<name>\w+)(?:\[[^`]*\])?`")
+MEASURED = re.compile(r"`python -m (?P<module>benchmarks\.\w+)[^`]*` \(`(?P<page>benchmarks/results/[\w*.-]+\.md)`\)")
 COUNTS = {"C": 11, "S0": 29, "S1": 26, "S2": 82, "S3": 66, "S4": 41, "X": 14, "E": 22}
 
 
@@ -25,6 +26,11 @@ class Row:
     def tests(self) -> list[tuple[str, str]]:
         """Path and name of every test that the row names."""
         return [(found["path"], found["name"]) for found in TEST.finditer(self.where)]
+
+    @property
+    def measurements(self) -> list[tuple[str, str]]:
+        """Module of every measurement that the row names, and where its page is kept (`*` for its date or form)."""
+        return [(found["module"], found["page"]) for found in MEASURED.finditer(self.where)]
 
 
 def rows() -> list[Row]:
@@ -61,11 +67,21 @@ def test_a_row_is_shown_or_planned() -> None:
     assert [row.id for row in rows() if row.state not in {"shown", "planned"}] == []
 
 
-def test_a_shown_row_names_a_test() -> None:
-    assert [row.id for row in rows() if row.state == "shown" and not row.tests] == []
+def test_a_shown_row_names_a_test_or_a_measurement() -> None:
+    assert [row.id for row in rows() if row.state == "shown" and not (row.tests or row.measurements)] == []
 
 
 def test_every_named_test_exists() -> None:
     named = [(row.id, path, name) for row in rows() for path, name in row.tests]
     known = {path: tests_of(path) for _, path, _ in named}
     assert [f"{id_}: {path}::{name}" for id_, path, name in named if name not in known[path]] == []
+
+
+def test_every_named_measurement_exists_and_has_left_its_page() -> None:
+    named = [(row.id, module, page) for row in rows() for module, page in row.measurements]
+    missing = [
+        f"{id_}: {module}, {page}"
+        for id_, module, page in named
+        if not (ROOT / f"{module.replace('.', '/')}.py").is_file() or not list(ROOT.glob(page))
+    ]
+    assert (bool(named), missing) == (True, [])
