@@ -8,25 +8,22 @@ has to end up with it.
 from __future__ import annotations
 
 import asyncio
-import gzip
-import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import format_datetime
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import orjson
 from aiohttp import web
 
+from simulator import bombs
 from simulator.base import Simulator
 from simulator.custom import rfc3339
 from simulator.faults import drop
 
-MIB = 1024 * 1024
-BOMB_SIZE = 128 * MIB
 METADATA = "http://169.254.169.254/latest/meta-data/"
 ABANDONED, SHOPPING = timedelta(minutes=45), timedelta(minutes=10)
 DAY = timedelta(days=1)
@@ -161,28 +158,27 @@ async def say(_: Asked, body: bytes, status: int = 200, **headers: str) -> web.S
 
 async def gzip_bomb(_: Asked) -> web.StreamResponse:
     """Answer with 128 KiB that inflate to 128 MiB."""
-    return raw(_bomb("gzip"), Content_Encoding="gzip")
+    return raw(bombs.gzipped(), Content_Encoding="gzip")
 
 
 async def deflate_bomb(_: Asked) -> web.StreamResponse:
     """Answer with the same in the other encoding."""
-    return raw(_bomb("deflate"), Content_Encoding="deflate")
+    return raw(bombs.deflated(), Content_Encoding="deflate")
 
 
 async def value_bomb(_: Asked) -> web.StreamResponse:
     """Answer with millions of empty lists, which take twenty times the room of their bytes once parsed."""
-    return raw(_value_bomb(), Content_Encoding="gzip")
+    return raw(bombs.of_values(), Content_Encoding="gzip")
 
 
-@cache
-def _bomb(encoding: str) -> bytes:
-    plain = b" " * BOMB_SIZE
-    return gzip.compress(plain) if encoding == "gzip" else zlib.compress(plain)
-
-
-@cache
-def _value_bomb() -> bytes:
-    return gzip.compress(b'{"carts": [' + b"[]," * (6 * MIB) + b"[]]}", compresslevel=1)
+async def hoard(asked: Asked) -> web.StreamResponse:
+    """Answer with what inflates to just under the largest body that is taken, and never end it."""
+    response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Encoding": "gzip"})
+    response.content_length = 1 << 20
+    with suppress(ConnectionError):
+        await response.prepare(asked.request)
+        await response.write(bombs.unfinished())
+    return await hang(asked)
 
 
 async def twice(asked: Asked) -> web.StreamResponse:
@@ -327,6 +323,7 @@ KINDS: Mapping[str, Kind] = {
     "giant_body": Kind(partial(pour, length=1 << 30), _later("body_too_large")),
     "gzip_bomb": Kind(gzip_bomb, _later("body_too_large")),
     "deflate_bomb": Kind(deflate_bomb, _later("body_too_large")),
+    "hoard": Kind(hoard, _later("timeout")),
     "value_bomb": Kind(value_bomb, _later("bad_body")),
     "deep_json": Kind(partial(say, body=b'{"carts":' + b"[" * 100_000), _later("bad_body")),
     "huge_integer": Kind(partial(say, body=b'{"carts":[{"id":' + b"9" * 5000 + b"}]}"), _later("bad_body")),

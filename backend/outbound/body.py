@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from backend.errors import BadBody, BodyTooLarge
+from backend.outbound.room import Room
 
 PLAIN = frozenset({"", "identity"})
 COMPRESSED = frozenset({"gzip", "x-gzip", "deflate"})
 GZIP_WINDOW = 16 + zlib.MAX_WBITS
 ZLIB_WINDOW = zlib.MAX_WBITS
 RAW_WINDOW = -zlib.MAX_WBITS
+STEP_BYTES = 256 * 1024  # inflated at a time
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 DIGITS_TO_ZERO = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
@@ -43,7 +45,7 @@ class BodyLimits:
     truncate: bool = False
 
 
-async def read_body(chunks: AsyncIterator[bytes], encoding: str, limits: BodyLimits) -> bytes:
+async def read_body(chunks: AsyncIterator[bytes], encoding: str, limits: BodyLimits, held: Room) -> bytes:
     """Return the whole body, inflated if `encoding` (the Content-Encoding header) says so.
 
     Raises `BodyTooLarge`, and `BadBody` for an encoding we did not ask for or a body that is not what it says.
@@ -51,12 +53,16 @@ async def read_body(chunks: AsyncIterator[bytes], encoding: str, limits: BodyLim
     encoding = encoding.strip().lower()
     inflater: _Inflater | None = None
     pieces: list[bytes] = []
-    room = limits.raw
+    room, size = limits.raw, 0
     async for chunk in chunks:
         if inflater is None and encoding not in PLAIN:
             inflater = _Inflater(encoding, limits)  # made here, because an empty body needs none, whatever it is called
         kept = chunk if len(chunk) <= room else chunk[:room]
-        pieces.append(inflater.feed(kept) if inflater else kept)
+        made: Iterable[bytes] = inflater.feed(kept) if inflater else (kept,)
+        for piece in made:
+            size += len(piece)
+            await held.hold(size)
+            pieces.append(piece)
         if len(chunk) > room and not limits.truncate:
             raise BodyTooLarge(f"the answer is longer than {limits.raw} bytes")
         room -= len(kept)
@@ -83,16 +89,22 @@ class _Inflater:
         """Whether the limit is reached; only a truncated body gets here without an error."""
         return self._room == 0
 
-    def feed(self, chunk: bytes) -> bytes:
-        """Return what `chunk` inflates to."""
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """Yield what `chunk` inflates to, a step at a time."""
         if self._engine is None:
             self._engine = zlib.decompressobj(self._window(chunk))
+        made = self._step(self._engine, chunk)
+        while made:
+            yield made
+            made = self._step(self._engine, self._engine.unconsumed_tail)
+
+    def _step(self, engine: zlib._Decompress, compressed: bytes) -> bytes:
         try:
             # One byte more than there is room for tells "exactly full" from "too much".
-            made = self._engine.decompress(chunk, self._room + 1)
+            made = engine.decompress(compressed, min(self._room + 1, STEP_BYTES))
         except zlib.error:
             raise BadBody("the compressed answer is damaged") from None
-        if self._engine.unused_data:
+        if engine.unused_data:
             raise BadBody("the compressed answer goes on behind its end")
         if len(made) > self._room:
             if not self._limits.truncate:

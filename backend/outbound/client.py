@@ -15,12 +15,13 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
-from backend.errors import DeadlinePassed, OurFault, OutboundError
+from backend.errors import BadBody, BodyTooLarge, DeadlinePassed, OurFault, OutboundError
 from backend.outbound.body import BodyLimits, read_body
 from backend.outbound.faults import classed
 from backend.outbound.guard import AddressGuard, GuardedResolver, Lookup, SystemLookup
 from backend.outbound.messages import HttpRequest, HttpResponse
 from backend.outbound.policy import OutboundPolicy
+from backend.outbound.room import Room
 from backend.outbound.urls import checked_url
 
 # Below the five seconds after which many servers drop an idle connection, so that they do not drop it under a request.
@@ -44,6 +45,7 @@ class Outbound:
         self._system_lookup: SystemLookup | None = None
         self._tls = tls
         self._slots = asyncio.Semaphore(policy.connections)
+        self._large_bodies = asyncio.Semaphore(policy.large_bodies)
         self._transport: AiohttpTransport | None = None
         self._closed = False
 
@@ -54,20 +56,25 @@ class Outbound:
         host = outgoing.url.host
         seconds = min(request.deadline, self.policy.longest).total_seconds()
         clock = asyncio.timeout(seconds)
-        has_slot = False
+        has_slot, room = False, Room(self._large_bodies)
         fault: OutboundError
         try:
             async with clock, self._slots:
                 has_slot = True
                 answer = await self._start(outgoing)
                 headers = _flat_headers(answer.headers)
-                body = await self._read(answer, headers, request)
+                with room:
+                    body = await self._read(answer, headers, request, room)
             return HttpResponse(answer.status_code, headers, body, timedelta(seconds=perf_counter() - began))
+        except (BadBody, BodyTooLarge) as exc:
+            fault = exc.with_traceback(None)  # whose frames hold what was read, for as long as the error is looked at
         except (httpx.HTTPError, aiohttp.ClientError, TimeoutError) as exc:
             if self._closed:
                 fault = OurFault("the client was closed")
             elif not clock.expired():
                 fault = classed(exc, host)
+            elif room.is_waiting:
+                fault = OurFault(f"no room for a large answer within {seconds:g} s")
             elif has_slot:
                 fault = DeadlinePassed(f"{host} gave no whole answer within {seconds:g} s")
             else:
@@ -107,16 +114,15 @@ class Outbound:
         except ValueError:
             raise OurFault("the request's method or headers hold characters that cannot be sent") from None
 
-    async def _read(self, answer: httpx.Response, headers: dict[str, str], request: HttpRequest) -> bytes:
+    async def _read(self, answer: httpx.Response, headers: dict[str, str], request: HttpRequest, room: Room) -> bytes:
         """Read the body within its limits, and give the connection up unless it was read to its end."""
         raw = self.policy.raw_limit if request.raw_limit is None else request.raw_limit
         inflated = min(raw, self.policy.inflated_limit) if request.truncate else self.policy.inflated_limit
         stream = cast(httpx.AsyncByteStream, answer.stream)
         try:
             async with aclosing(cast(AsyncGenerator[bytes, None], aiter(stream))) as chunks:
-                return await read_body(
-                    chunks, headers.get("content-encoding", ""), BodyLimits(raw, inflated, request.truncate)
-                )
+                limits = BodyLimits(raw, inflated, request.truncate)
+                return await read_body(chunks, headers.get("content-encoding", ""), limits, room)
         finally:
             await stream.aclose()
 

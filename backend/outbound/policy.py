@@ -20,3 +20,5 @@ class OutboundPolicy:
     # Requests on the way at once, and of these to one host and port. More wait for a place, within their deadline.
     connections: int = 256
     connections_per_host: int = 64
+    # Bodies of more than 1 MiB in memory at once, up to the limits above. More are left with their senders meanwhile.
+    large_bodies: int = 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import tracemalloc
 import zlib
@@ -12,7 +13,8 @@ import pytest
 
 from backend.errors import BadBody, BodyTooLarge, ConnectionFailed, DeadlinePassed
 from backend.outbound import HttpRequest, Outbound, OutboundPolicy
-from backend.outbound.body import BodyLimits, read_body
+from backend.outbound.body import STEP_BYTES, BodyLimits, read_body
+from backend.outbound.room import Room
 from tests.outbound.conftest import MakeClient
 from tests.outbound.wire import (
     RawServer,
@@ -150,6 +152,20 @@ async def test_a_body_inflated_to_the_limit_comes_whole(make_client: MakeClient)
     assert len(body) == 5000
 
 
+@pytest.mark.parametrize("size", [STEP_BYTES - 1, STEP_BYTES, STEP_BYTES + 1, 3 * STEP_BYTES])
+async def test_a_body_inflated_in_steps_to_the_limit_comes_whole(make_client: MakeClient, size: int) -> None:
+    body = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    client = make_client(OutboundPolicy(allow_loopback=True, inflated_limit=size))
+    assert await body_of(client, with_body(gzip.compress(body), "Content-Encoding: gzip")) == body
+
+
+@pytest.mark.parametrize("size", [STEP_BYTES, 3 * STEP_BYTES])
+async def test_a_body_inflated_in_steps_past_the_limit_is_too_large(make_client: MakeClient, size: int) -> None:
+    client = make_client(OutboundPolicy(allow_loopback=True, inflated_limit=size))
+    with pytest.raises(BodyTooLarge, match="inflates to more"):
+        await body_of(client, with_body(gzip.compress(bytes(size + 1)), "Content-Encoding: gzip"))
+
+
 async def test_a_body_inflated_past_the_limit_is_too_large(make_client: MakeClient) -> None:
     with pytest.raises(BodyTooLarge, match="5000 bytes"):
         await body_of(make_client(SMALL), with_body(gzip.compress(b"x" * 5001), "Content-Encoding: gzip"))
@@ -166,10 +182,11 @@ async def test_inflating_takes_no_more_memory_than_the_limit() -> None:
         yield bomb
 
     bomb = gzip.compress(bytes(50 * 1024 * 1024))
+    limits = BodyLimits(raw=len(bomb), inflated=1024 * 1024)
     tracemalloc.start()
     try:
         with pytest.raises(BodyTooLarge):
-            await read_body(one_chunk(), "gzip", BodyLimits(raw=len(bomb), inflated=1024 * 1024))
+            await read_body(one_chunk(), "gzip", limits, Room(asyncio.Semaphore()))
         assert tracemalloc.get_traced_memory()[1] < 8 * 1024 * 1024
     finally:
         tracemalloc.stop()
