@@ -71,7 +71,7 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(10.0, ge=0.5, le=300, description="A dead worker's work is picked up after this long.")
     poll_concurrency: int = Field(32, ge=1, le=256, description="Stores polled at the same time by one process.")
     delivery_concurrency: int = Field(
-        64, ge=1, le=1_024, description="Destinations that one process works off at the same time."
+        128, ge=1, le=1_024, description="Destinations that one process works off at the same time."
     )
     destination_in_flight: int = Field(4, ge=1, le=256, description="Requests in the air to one destination at once.")
     delivery_deadline_seconds: float = Field(

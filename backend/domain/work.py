@@ -106,7 +106,10 @@ class SweepWork:
 
 @dataclass(frozen=True, slots=True)
 class DestinationTurn:
-    """A destination that this worker alone works off for a while. `failures` are those in a row so far."""
+    """A destination that this worker alone works off for a while.
+
+    `failures` are those in a row so far; `is_proven`: there are none, and it has answered well before.
+    """
 
     company_id: str
     destination_id: str
@@ -115,6 +118,7 @@ class DestinationTurn:
     secrets_version: int
     failures: int
     is_suspect: bool
+    is_proven: bool
     token: str
 
 

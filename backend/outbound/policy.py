@@ -18,7 +18,7 @@ class OutboundPolicy:
     user_agent: str = "cart-recovery/1.0"
     require_tls13: bool = False
     # Requests on the way at once, and of these to one host and port. More wait for a place, within their deadline.
-    connections: int = 256
+    connections: int = 640
     connections_per_host: int = 64
     # Bodies of more than 1 MiB in memory at once, up to the limits above. More are left with their senders meanwhile.
     large_bodies: int = 4

@@ -133,7 +133,7 @@ class DeliveryLane:
         well.
         """
         most = min(SLICE_PER_SLOT * self._tools.settings.destination_in_flight, LARGEST)
-        size, secrets = 1 if turn.is_suspect else min(SMALLEST, most), None
+        size, secrets = min(SMALLEST, most) if turn.is_proven else 1, None
         while not self._must_stop(course):
             began = time.perf_counter()
             part, denied, secrets = await self._take(turn, course, size, secrets)

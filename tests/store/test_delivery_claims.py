@@ -93,16 +93,16 @@ class TestTurns:
         assert await turns(world, NOW + SECOND, due_by=NOW) == []
 
     @pytest.mark.parametrize(
-        ("values", "is_suspect"),
-        [({"failures": 0}, False), ({"failures": 1}, True), ({"last_success_at": None}, True)],
+        ("values", "is_suspect", "is_proven"),
+        [({"failures": 0}, False, True), ({"failures": 1}, True, False), ({"last_success_at": None}, False, False)],
         ids=str,
     )
-    async def test_one_that_failed_or_never_answered_well_is_a_suspect(
-        self, world: World, outlet: Outlet, *, values: dict[str, Any], is_suspect: bool
+    async def test_one_that_failed_is_a_suspect_and_one_that_answered_well_is_proven(
+        self, world: World, outlet: Outlet, *, values: dict[str, Any], is_suspect: bool, is_proven: bool
     ) -> None:
         await add_deliveries(world, *outlet, 1, next_attempt_at=NOW)
         await change(world, destinations, outlet[2], **values)
-        assert [turn.is_suspect for turn in await turns(world)] == [is_suspect]
+        assert [(turn.is_suspect, turn.is_proven) for turn in await turns(world)] == [(is_suspect, is_proven)]
 
     async def test_suspects_take_only_their_places(self, world: World, agent: tuple[str, str]) -> None:
         for number in range(4):

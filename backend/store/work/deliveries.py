@@ -17,7 +17,7 @@ from backend.store.work.leases import MOST, NOW, TOKEN, Lease, Room, admitted, c
 
 _TO = destinations.c
 DUE_BY = bindparam("due_by", type_=UtcDateTime)
-Kind = Literal["any", "sound", "suspect"]
+Kind = Literal["any", "sound", "failing"]
 
 
 class DeliveryQueue:
@@ -36,7 +36,7 @@ class DeliveryQueue:
             taken = await self._take("any", values, room.pieces)
         else:
             taken = await self._take("sound", values, room.pieces)
-            taken += await self._take("suspect", values, min(room.pieces - taken, room.suspects))
+            taken += await self._take("failing", values, min(room.pieces - taken, room.suspects))
         return await self._turns(values) if taken else []
 
     async def _take(self, kind: Kind, values: dict[str, Any], most: int) -> int:
@@ -52,16 +52,12 @@ class DeliveryQueue:
                 secrets_sealed=row.secrets_sealed,
                 secrets_version=row.secrets_version,
                 failures=row.failures,
-                is_suspect=row.failures > 0 or row.last_success_at is None,
+                is_suspect=row.failures > 0,
+                is_proven=row.failures == 0 and row.last_success_at is not None,
                 token=values["token"],
             )
             for row in await self._connection.execute(CLAIMED, values)
         ]
-
-
-def _is_suspect() -> ColumnElement[bool]:
-    """Return the condition that a destination failed last time, or never answered well yet."""
-    return or_(_TO.failures > 0, _TO.last_success_at.is_(None))
 
 
 def _is_open() -> ColumnElement[bool]:
@@ -84,7 +80,7 @@ def _claim(kind: Kind) -> Any:
         _is_open(), admitted(_TO.company_id), oldest <= DUE_BY, ~is_held
     )
     if kind != "any":
-        waiting = waiting.where(_is_suspect() if kind == "suspect" else ~_is_suspect())
+        waiting = waiting.where(_TO.failures > 0 if kind == "failing" else _TO.failures == 0)
     line = waiting.subquery("waiting")
     place = func.row_number().over(partition_by=line.c.company_id, order_by=(line.c.oldest, line.c.id))
     ranked = select(line, place.label("place")).subquery("ranked")
