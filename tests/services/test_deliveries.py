@@ -341,9 +341,9 @@ class TestOthersGoOn:
 
 
 class TestTimeLimit:
-    async def test_a_one_off_run_gets_through_a_backlog_that_takes_more_than_one_batch(self, line: Line) -> None:
+    async def test_a_one_off_run_gets_through_a_backlog_that_takes_more_than_one_slice(self, line: Line) -> None:
         await owed(line, 30)
-        line.world.settings = line.world.settings.model_copy(update={"delivery_batch": 7})
+        line.world.settings = line.world.settings.model_copy(update={"destination_in_flight": 1})
         async with another(line) as engine:
             await engine.poller.run_once()
         assert len(line.effects()) == 30
