@@ -29,9 +29,9 @@ import structlog
 import uvloop
 
 from backend.config import Settings, load_settings
+from backend.domain.lanes import LANE_NAMES, POLLS
 from backend.errors import SetupProblem
 from backend.logs import set_up_logs
-from backend.services.lanes import LANE_NAMES, POLLS
 from backend.worker import Post, Worker, at_work
 
 log = structlog.get_logger()

@@ -26,6 +26,7 @@ from fastapi.staticfiles import StaticFiles
 from backend.config import Settings, load_settings
 from backend.crypto import load_master_key
 from backend.db import prepare_database
+from backend.domain.lanes import LANE_NAMES
 from backend.errors import SetupProblem
 from backend.logs import set_up_logs
 from backend.routers import (
@@ -48,7 +49,6 @@ from backend.routers import (
 from backend.routers.deps import SignIn
 from backend.routers.edge import BodyGuard, Edge
 from backend.routers.problems import add_handlers
-from backend.services.lanes import LANE_NAMES
 from backend.services.wiring import build_services
 from backend.worker import Post, Worker
 

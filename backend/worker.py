@@ -20,8 +20,8 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from backend.config import Settings
 from backend.db import prepare_database
+from backend.domain.lanes import LANE_NAMES, POLLS
 from backend.errors import SetupProblem, Unavailable
-from backend.services.lanes import LANE_NAMES, POLLS
 from backend.services.metrics_server import serving_metrics
 from backend.services.poller import Rhythm
 from backend.services.wiring import Services, build_services

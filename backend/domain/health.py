@@ -19,7 +19,6 @@ DEAD_TOLD = timedelta(hours=24)  # how long a delivery that was given up keeps i
 LANE_GRACE = timedelta(minutes=5)
 WORKER_ALIVE = timedelta(seconds=15)  # since it last signed in
 WORKERS_MISSED = timedelta(seconds=30)  # a start or a deployment may leave nobody for a moment
-LANES = ("polls", "sweep", "deliveries")
 
 
 class Kind(StrEnum):

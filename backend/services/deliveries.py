@@ -16,13 +16,13 @@ from backend.clock import Clock
 from backend.config import Settings
 from backend.db import Database, Transaction
 from backend.domain import backoff
+from backend.domain.lanes import DELIVERIES
 from backend.domain.outcomes import CUT_OFF, Outcome, judge_fault, judge_status
 from backend.domain.signing import sign
 from backend.domain.work import DeliveryWork, DestinationTurn, Tally
 from backend.errors import LeaseLost, OutboundError
 from backend.outbound import HttpRequest, HttpResponse, Outbound, retry_after
 from backend.services.keyring import Keyring
-from backend.services.lanes import DELIVERIES
 from backend.services.leases import LeaseKeeper
 from backend.services.metrics import Metrics
 from backend.services.superseding import Superseding

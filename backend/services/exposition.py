@@ -18,7 +18,8 @@ from prometheus_client.registry import Collector
 from backend.clock import Clock
 from backend.config import Settings
 from backend.db import Database, Transaction
-from backend.domain.health import LANES, WORKER_ALIVE, Kind, Outlook, destination_troubles, objective, read_up_to
+from backend.domain.health import WORKER_ALIVE, Kind, Outlook, destination_troubles, objective, read_up_to
+from backend.domain.lanes import LANE_NAMES
 from backend.domain.work import COUNTS, Scope, Tally
 from backend.errors import Unavailable
 from backend.services.metrics import MOST_CURRENCIES, Metrics
@@ -34,7 +35,7 @@ log = structlog.get_logger()
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Seconds that what was read stays good: the state of affairs, and the counts of all that is stored.
 FRESH, STOCK_FRESH = 3.0, 60.0
-TROUBLES = ("no_worker", *(what for lane in LANES for what in (f"no_worker_for_{lane}", f"lane_{lane}_behind")))
+TROUBLES = ("no_worker", *(what for lane in LANE_NAMES for what in (f"no_worker_for_{lane}", f"lane_{lane}_behind")))
 STAGES = ("total", "poll", "fetch", "save", "deliver")
 
 # name -> (labels, meaning)

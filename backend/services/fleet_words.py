@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from backend.services.lanes import LANE_NAMES
+from backend.domain.lanes import LANE_NAMES
 
 
 def fleet_words(workers: Iterable[Any], budgets: str, now: datetime, alive: timedelta) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from backend.store.work import Room
 
 log = structlog.get_logger()
 
-POLLS, SWEEP, DELIVERIES = LANE_NAMES = ("polls", "sweep", "deliveries")
 # Of a lane's places: for pieces that failed last time, and for one company's pieces while others may want some.
 SUSPECT_SHARE, COMPANY_SHARE = 1 / 2, 3 / 4
 GATHER = 0.02  # seconds; under load so long more places may become free, so that one claim fills several

@@ -6,20 +6,20 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 
 from backend.clock import Clock
 from backend.db import Database
+from backend.domain.lanes import LONGEST
 from backend.errors import LeaseLost, Unavailable
 from backend.store.work import Lease, renew
 
 log = structlog.get_logger()
 
-# No piece of work may hold on for longer than this, however alive its worker is.
-CAPS = {"polls": timedelta(minutes=5), "sweep": timedelta(minutes=1), "deliveries": timedelta(seconds=30)}
 RENEW_AT = 0.3  # of the lease
+HELD = 0.9  # of the lease; the rest is for the next bell of whoever takes over a dead worker's work
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ class LeaseKeeper:
 
     def terms(self) -> Lease:
         """Return the terms of a claim made now."""
-        return Lease(self._clock.now(), self._seconds)
+        return Lease(self._clock.now(), self._seconds * HELD)
 
     @contextmanager
     def holding(self, lane: str, token: str) -> Iterator[None]:
@@ -53,7 +53,7 @@ class LeaseKeeper:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a lease is held by a task")
-        held = self._held.setdefault(token, _Held(lane, token, self._clock.now() + CAPS[lane], set()))
+        held = self._held.setdefault(token, _Held(lane, token, self._clock.now() + LONGEST[lane], set()))
         held.tasks.add(task)
         self._ensure_running()
         try:

@@ -9,8 +9,8 @@ from datetime import timedelta
 
 from backend.config import Settings
 from backend.db import Database
+from backend.domain.lanes import POLLS
 from backend.domain.work import PollWork, Scope
-from backend.services.lanes import POLLS
 from backend.services.leases import LeaseKeeper
 from backend.services.poll_reports import CycleRef, PollReport
 from backend.services.polling import StorePolls

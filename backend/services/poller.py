@@ -14,12 +14,13 @@ from backend.clock import Clock
 from backend.config import Settings
 from backend.db import Database
 from backend.domain.ids import new_id
+from backend.domain.lanes import DELIVERIES, POLLS, SWEEP
 from backend.domain.work import Scope, Tally
 from backend.errors import BadInput
 from backend.platforms.registry import PLATFORMS
 from backend.services.deliveries import DeliveryLane
 from backend.services.held import held_words
-from backend.services.lanes import DELIVERIES, POLLS, SWEEP, Lane, LaneRunner
+from backend.services.lanes import Lane, LaneRunner
 from backend.services.leases import LeaseKeeper
 from backend.services.poll_lane import OneOffPolls, PollLane, PollTools
 from backend.services.poll_reports import CycleRef, PollReport

@@ -9,11 +9,11 @@ import structlog
 
 from backend.clock import Clock
 from backend.db import Database, Transaction
+from backend.domain.lanes import SWEEP
 from backend.domain.lifecycle import CartRow, EventDraft, abandon, check_later, is_abandoned, is_lost, lose
 from backend.domain.payload import CartView
 from backend.domain.work import SweepWork, Tally
 from backend.services.abandoned_carts import AbandonedCartAgentService, HandOff
-from backend.services.lanes import SWEEP
 from backend.services.leases import LeaseKeeper
 from backend.services.metrics import Metrics
 from backend.store.carts import CartStore, EventRow

@@ -18,7 +18,6 @@ from backend.clock import Clock
 from backend.config import Settings
 from backend.db import Database
 from backend.domain.health import (
-    LANES,
     WORKER_ALIVE,
     WORKERS_MISSED,
     Outlook,
@@ -27,6 +26,7 @@ from backend.domain.health import (
     objective,
     store_trouble,
 )
+from backend.domain.lanes import LANE_NAMES
 from backend.domain.work import Scope
 from backend.errors import Unavailable
 from backend.services.integration_words import alert_words
@@ -186,7 +186,7 @@ class Watch:
 def attended(workers: Iterable[Any], now: datetime) -> frozenset[str]:
     """Return the lanes that some process works on which signed in a moment ago; one that does not say works on all."""
     alive = [row for row in workers if row.runs_loops and now - row.seen_at < WORKER_ALIVE]
-    return frozenset(lane for row in alive for lane in (row.lanes.split(",") if row.lanes else LANES))
+    return frozenset(lane for row in alive for lane in (row.lanes.split(",") if row.lanes else LANE_NAMES))
 
 
 def installation_troubles(
@@ -196,8 +196,8 @@ def installation_troubles(
     now, since = outlook.now, outlook.wanted_since
     if since is None:
         return
-    missed = [lane for lane in LANES if lane not in attended] if now - since > WORKERS_MISSED else []
-    if len(missed) == len(LANES):
+    missed = [lane for lane in LANE_NAMES if lane not in attended] if now - since > WORKERS_MISSED else []
+    if len(missed) == len(LANE_NAMES):
         yield "no_worker", "Polling is wanted, but no worker is alive: start one; the last one's end is in its log."
     else:
         for lane in missed:

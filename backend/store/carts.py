@@ -113,14 +113,14 @@ class CartStore:
                 carts.c.source_cart_id.in_(source_ids[start : start + _CHUNK]),
             )
             # Rows are locked in the order of their ids everywhere, so that no two transactions wait for each other.
-            for row in await self._connection.execute(query.order_by(carts.c.id).with_for_update()):
+            for row in await self._connection.execute(query.order_by(carts.c.id).with_for_update(key_share=True)):
                 found[row.source_cart_id] = cart_row(row)
         return found
 
     async def load(self, ids: Sequence[str], *, lock: bool = False) -> list[CartRow]:
         """Return carts by id; `lock` keeps others from changing them until the transaction ends."""
         query = _READ.where(carts.c.company_id == self._company, carts.c.id.in_(ids)).order_by(carts.c.id)
-        rows = await self._connection.execute(query.with_for_update() if lock else query)
+        rows = await self._connection.execute(query.with_for_update(key_share=True) if lock else query)
         return [cart_row(row) for row in rows]
 
     async def waiting(self, integration_id: str, now: datetime, most: int) -> list[CartRow]:

@@ -125,7 +125,7 @@ class OutcomeStore:
             c.lease_token == turn.token,
             c.lease_expires_at > now,
         )
-        return (await self._connection.execute(query.with_for_update())).first() is not None
+        return (await self._connection.execute(query.with_for_update(key_share=True))).first() is not None
 
     async def take(self, turn: DestinationTurn, lease: Lease, most: int, due_by: datetime) -> list[DeliveryWork]:
         """Take the destination's longest due deliveries and count an attempt of each."""
@@ -149,7 +149,7 @@ class OutcomeStore:
         query = select(c.id).where(
             c.company_id == self._company, c.id.in_(ids), c.lease_token == token, c.lease_expires_at > now
         )
-        return set((await self._connection.execute(query.with_for_update() if lock else query)).scalars())
+        return set((await self._connection.execute(query.with_for_update(key_share=True) if lock else query)).scalars())
 
     async def settle(self, results: Sequence[Settled], worker_id: str, now: datetime) -> None:
         """Store attempts and each delivery's state, and give the leases back."""
@@ -175,7 +175,9 @@ class OutcomeStore:
         mine = (carts.c.company_id == self._company) & carts.c.id.in_(ids)
         if self._connection.dialect.name != "sqlite":
             # Locked in the order that a page locks them in, so that the two never wait for each other.
-            await self._connection.execute(select(carts.c.id).where(mine).order_by(carts.c.id).with_for_update())
+            await self._connection.execute(
+                select(carts.c.id).where(mine).order_by(carts.c.id).with_for_update(key_share=True)
+            )
         await self._connection.execute(
             update(carts).where(mine, carts.c.contacted_at.is_(None), told).values(contacted_at=now)
         )

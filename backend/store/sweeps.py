@@ -30,7 +30,7 @@ class SweepStore:
             select(carts)
             .where(c.company_id == self._company, c.id.in_(ids), c.lease_token == token, c.lease_expires_at > now)
             .order_by(c.id)
-            .with_for_update()
+            .with_for_update(key_share=True)
         )
         return [cart_row(row) for row in await self._connection.execute(query)]
 

@@ -13,7 +13,7 @@ import yaml
 
 from backend.__main__ import app
 from backend.config import ROOT, Settings
-from backend.services.lanes import LANE_NAMES
+from backend.domain.lanes import LANE_NAMES
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]

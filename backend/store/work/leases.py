@@ -70,10 +70,12 @@ def unleased(table: Table) -> ColumnElement[bool]:
 
 
 def claiming(table: Table, due: Select[Any], **more: Any) -> Any:
-    """Return the claiming statement: lock the due rows, stamp them, return their keys. Its values are `terms`."""
-    picked = (
-        due.with_for_update(skip_locked=True, of=table).cte("due").prefix_with("MATERIALIZED", dialect="postgresql")
-    )
+    """Return the claiming statement: lock the due rows, stamp them, return their keys. Its values are `terms`.
+
+    The lock lets others refer to the row, as a page does that writes deliveries to a destination.
+    """
+    locked = due.with_for_update(skip_locked=True, of=table, key_share=True)
+    picked = locked.cte("due").prefix_with("MATERIALIZED", dialect="postgresql")
     return (
         update(table)
         .where(tuple_(table.c.company_id, table.c.id).in_(select(picked.c.company_id, picked.c.id)))
@@ -92,7 +94,7 @@ async def renew(connection: AsyncConnection, lane: str, tokens: Sequence[str], u
     for table in reversed(LEASED[lane]):
         mine = table.c.lease_token.in_(tokens)
         alive = set((await connection.execute(select(table.c.lease_token).where(mine).distinct())).scalars())
-        free = select(table.c.company_id, table.c.id).where(mine).with_for_update(skip_locked=True)
+        free = select(table.c.company_id, table.c.id).where(mine).with_for_update(skip_locked=True, key_share=True)
         picked = free.cte("free").prefix_with("MATERIALIZED", dialect="postgresql")
         is_free = tuple_(table.c.company_id, table.c.id).in_(select(picked.c.company_id, picked.c.id))
         await connection.execute(update(table).where(is_free, mine).values(lease_expires_at=until))

@@ -74,7 +74,7 @@ _HELD = (
     select(integrations.c.id, integrations.c.lease_token)
     .where(integrations.c.id.in_(_IDS), integrations.c.lease_token.in_(_TOKENS))
     .where(integrations.c.lease_expires_at > bindparam("now", type_=UtcDateTime))
-    .with_for_update()
+    .with_for_update(key_share=True)
 )
 _KNOWN = select(poll_cycles.c.id).where(poll_cycles.c.id.in_(_IDS))
 
