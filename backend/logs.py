@@ -68,5 +68,7 @@ def set_up_logs(settings: Settings) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    for noisy in ("apscheduler", "alembic", "aiosqlite", "httpx", "uvicorn.access"):
+    for noisy in ("alembic", "aiosqlite", "httpx", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # It warns of every tick that finds the one before still busy; the next tick does the same work.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)

@@ -100,7 +100,11 @@ class LaneRunner(Generic[P]):
         """Claim once and start what was claimed."""
         self._looks = False
         room = self._room()
-        pieces = await self.lane.claim(room)
+        try:
+            pieces = await self.lane.claim(room)
+        except Unavailable as error:  # what is in hand goes on, and the next bell looks again
+            log.warning("lane.claim_failed", lane=self.lane.name, reason=str(error))
+            return
         self._is_crowded = len(pieces) >= room.pieces
         suspects = sum(piece.is_suspect for piece in pieces)
         self._is_limited = self._is_crowded or suspects >= room.suspects or bool(room.full)
