@@ -66,17 +66,19 @@ class LaneRunner(Generic[P]):
         self._is_crowded = False  # the last claim took all there was room for
         self._is_limited = False  # or left something behind for another reason
         self._is_running = False
+        self._fault: Unavailable | None = None  # of the last claim, if the database did not answer it
 
     async def drain(self, seconds: float | None = None) -> bool:
         """Work until nothing is due, or claim for so many seconds at most; return whether more may be due.
 
-        While it runs, a second call only makes the first one look again.
+        While it runs, a second call only makes the first one look again. Raises `Unavailable`, once nothing is in hand,
+        when the last claim got no answer.
         """
         self._looks = True
         self._stir.set()
         if self._is_running:
             return False
-        self._is_running = True
+        self._is_running, self._fault = True, None
         until = None if seconds is None else time.monotonic() + seconds
         try:
             return await self._run(until)
@@ -91,6 +93,8 @@ class LaneRunner(Generic[P]):
             while may_claim and self._looks and len(self._hand) < self.lane.places:
                 await self._fill()
             if not self._hand:
+                if self._fault is not None:
+                    raise self._fault
                 return self._looks
             await self._stir.wait()
             if self._is_limited and self._hand:
@@ -98,12 +102,13 @@ class LaneRunner(Generic[P]):
 
     async def _fill(self) -> None:
         """Claim once and start what was claimed."""
-        self._looks = False
+        self._looks, self._fault = False, None
         room = self._room()
         try:
             pieces = await self.lane.claim(room)
         except Unavailable as error:  # what is in hand goes on, and the next bell looks again
             log.warning("lane.claim_failed", lane=self.lane.name, reason=str(error))
+            self._fault = error
             return
         self._is_crowded = len(pieces) >= room.pieces
         suspects = sum(piece.is_suspect for piece in pieces)

@@ -214,6 +214,12 @@ async def test_a_claim_that_the_database_does_not_answer_cuts_off_nothing(line: 
     assert (lane.begun, [each["event"] for each in lines]) == (["0", "later"], ["lane.claim_failed"])
 
 
+async def test_a_run_whose_claim_got_no_answer_says_so(line: Line) -> None:
+    lane = Chores(chores(1), fault=Unavailable("no database"))
+    with structlog.testing.capture_logs(), pytest.raises(Unavailable):
+        await drained(line, lane)
+
+
 async def test_nothing_is_claimed_once_the_process_winds_down(line: Line) -> None:
     line.base.leases.is_winding_down = True
     lane = Chores(chores(3))
