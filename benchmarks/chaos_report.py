@@ -14,6 +14,7 @@ from pathlib import Path
 import orjson
 
 from benchmarks.chaos_course import Outcome
+from benchmarks.pages import processor
 
 PACKAGES = ("sqlalchemy", "asyncpg", "aiosqlite", "aiohttp", "httpx", "apscheduler", "celery", "redis")
 
@@ -83,16 +84,7 @@ def machine(series: Series) -> str:
     kernel = ".".join(platform.release().split(".")[:2])
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     return (
-        f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GB, {platform.system()} {kernel}, load at the start "
+        f"{processor()}, {os.cpu_count()} cores, {memory:.0f} GB, {platform.system()} {kernel}, load at the start "
         f"{series.load:.1f}; Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, PostgreSQL "
         f"{series.postgresql} (fsync on); {packages}."
     )
-
-
-def _processor() -> str:
-    names = Path("/proc/cpuinfo")
-    if names.exists():
-        for line in names.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.machine()

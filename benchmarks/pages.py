@@ -120,12 +120,13 @@ def machine(load: float) -> str:
     kernel = ".".join(platform.release().split(".")[:2])
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     return (
-        f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GB, {platform.system()} {kernel}, load at the start "
+        f"{processor()}, {os.cpu_count()} cores, {memory:.0f} GB, {platform.system()} {kernel}, load at the start "
         f"{load:.1f}; Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}; {packages}."
     )
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the processor's name."""
     names = Path("/proc/cpuinfo")
     if names.exists():
         for line in names.read_text().splitlines():
