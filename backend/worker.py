@@ -136,6 +136,7 @@ class Worker:
         self._lock = LoopLock(settings.sqlite_path) if settings.is_sqlite else None
         self._rhythm: Rhythm | None = None  # of the lanes' jobs, None while there are none
         self._running: set[asyncio.Task[Any]] = set()
+        self._signing: asyncio.Task[None] | None = None
 
     def holds_the_loops(self) -> bool:
         """Whether this process may run the loops: always on PostgreSQL, one process at a time on SQLite."""
@@ -170,8 +171,9 @@ class Worker:
         self._services.leases.is_winding_down = True
 
     async def _keep_signed_in(self) -> None:
-        """Sign in once more, as a task that shutdown can wait for."""
-        await asyncio.wait({self._track(self._try_to_sign_in())})
+        """Sign in once more, as a task that shutdown can wait for; not while the last time still goes on."""
+        if self._signing is None or self._signing.done():
+            self._signing = self._track(self._try_to_sign_in())
 
     async def _try_to_sign_in(self) -> None:
         try:

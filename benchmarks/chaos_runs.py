@@ -73,6 +73,6 @@ def main() -> int:
     if recoveries := {kind: times for outcome in outcomes.values() for kind, times in outcome.recoveries.items()}:
         outcomes["availability"] = availability(recoveries)
         sys.stdout.write(keep("availability", outcomes["availability"], series, options.results) + "\n")
-    bad = [name for name, outcome in outcomes.items() if outcome.violations]
-    course.tell(f"not passed: {', '.join(bad)}" if bad else "all passed")
+    bad = [f"not passed: {name}: {fault}" for name, outcome in outcomes.items() for fault in outcome.violations]
+    course.tell("\n".join(bad) or "all passed")  # once more at the end, where a log is read first
     return int(bool(bad))

@@ -16,11 +16,6 @@ def resident_mb() -> float:
     return pages * resource.getpagesize() / 1e6
 
 
-def peak_mb() -> float:
-    """Return the highest resident memory so far in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-
-
 def cpu_of(pid: int) -> float:
     """Return the CPU seconds, user and system, that another process has used so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -28,7 +23,10 @@ def cpu_of(pid: int) -> float:
 
 
 def peak_mb_of(pid: int) -> float:
-    """Return another process's highest resident memory so far in MB."""
+    """Return a process's highest resident memory so far in MB.
+
+    Of this program alone: `ru_maxrss` would begin with what the parent held when it started the process.
+    """
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024 / 1e6
@@ -46,11 +44,12 @@ class Meter:
 
     def read(self) -> dict[str, float]:
         """Return CPU seconds, wall seconds, and MB at the peak above the starting point."""
+        peak = peak_mb_of(os.getpid())
         return {
             "cpu": time.process_time() - self._cpu,
             "loop_cpu": time.thread_time() - self._thread,
             "wall": time.perf_counter() - self._wall,
             "base_mb": self.base_mb,
-            "peak_mb": peak_mb(),
-            "above_base_mb": peak_mb() - self.base_mb,
+            "peak_mb": peak,
+            "above_base_mb": peak - self.base_mb,
         }

@@ -84,10 +84,7 @@ async def take_account(world: StormWorld, hands: Hands | None = None) -> Account
     for state, count in await world.eye.rows("SELECT state, count(*) FROM deliveries GROUP BY state"):
         if state != "delivered":
             account.violations.append(f"{count} deliveries are {state}")
-    twice = (
-        "SELECT count(*) FROM (SELECT 1 FROM abandonment_log GROUP BY cart_id, episode HAVING count(*) > 1) AS twice"
-    )
-    if found := await world.eye.one(twice):
+    if found := await world.eye.one(LOGGED_TWICE):
         account.violations.append(f"{found} abandonments were logged more than once")
     return account
 

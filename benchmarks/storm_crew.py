@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,7 +15,7 @@ from tests.e2e.processes import Victim, Victims, json_lines, victims
 from tests.e2e.victim import Orders
 
 REPLACED_AFTER = (0.2, 1.0)  # seconds, at random
-SHOWN = 100  # log lines
+SHOWN = 20  # log lines of one event
 
 
 class Crew(Protocol):
@@ -38,8 +39,14 @@ class Crew(Protocol):
 
 
 def in_order(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the first of these log lines, by their time."""
-    return sorted(lines, key=lambda line: str(line.get("timestamp", "")))[:SHOWN]
+    """Return the first of these log lines, by their time; of each event only so many."""
+    seen: Counter[str] = Counter()
+    kept: list[dict[str, Any]] = []
+    for line in sorted(lines, key=lambda line: str(line.get("timestamp", ""))):
+        seen[str(line.get("event"))] += 1
+        if seen[str(line.get("event"))] <= SHOWN:
+            kept.append(line)
+    return kept
 
 
 class TickWorkers:

@@ -7,7 +7,6 @@ Whatever a bell says only means "look now": it may be lost, doubled or late.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Generic, Protocol, TypeVar
@@ -68,8 +67,8 @@ class LaneRunner(Generic[P]):
         self._is_running = False
         self._fault: Unavailable | None = None  # of the last claim, if the database did not answer it
 
-    async def drain(self, seconds: float | None = None) -> bool:
-        """Work until nothing is due, or claim for so many seconds at most; return whether more may be due.
+    async def drain(self) -> bool:
+        """Work until nothing is due; return whether more may be due.
 
         While it runs, a second call only makes the first one look again. Raises `Unavailable`, once nothing is in hand,
         when the last claim got no answer.
@@ -79,18 +78,16 @@ class LaneRunner(Generic[P]):
         if self._is_running:
             return False
         self._is_running, self._fault = True, None
-        until = None if seconds is None else time.monotonic() + seconds
         try:
-            return await self._run(until)
+            return await self._run()
         finally:
             self._is_running = False
             await self._give_up()
 
-    async def _run(self, until: float | None) -> bool:
+    async def _run(self) -> bool:
         while True:
             self._stir.clear()
-            may_claim = not self._leases.is_winding_down and (until is None or time.monotonic() < until)
-            while may_claim and self._looks and len(self._hand) < self.lane.places:
+            while not self._leases.is_winding_down and self._looks and len(self._hand) < self.lane.places:
                 await self._fill()
             if not self._hand:
                 if self._fault is not None:

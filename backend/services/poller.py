@@ -140,8 +140,8 @@ class AgentIntegrationPoller:
 
     # -- cycles --------------------------------------------------------------------------------------------------
 
-    async def ring(self, lane: str, seconds: float | None = None) -> bool:
-        """Look at a lane now and work until nothing is due, claiming for so many seconds at most.
+    async def ring(self, lane: str) -> bool:
+        """Look at a lane now and work until nothing is due.
 
         Return whether more may be due. Nothing is done while polling is not wanted; while another ring of this process
         works on the lane, it only makes that one look again.
@@ -150,7 +150,7 @@ class AgentIntegrationPoller:
         if not rhythm.is_wanted:
             return False
         await self._join_beat(rhythm)
-        is_more = await self._runners[lane].drain(seconds)
+        is_more = await self._runners[lane].drain()
         if lane == POLLS:
             await self._polls.end_cycles()
         return is_more

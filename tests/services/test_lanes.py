@@ -90,10 +90,10 @@ async def until(holds: Callable[[], bool]) -> None:
     raise AssertionError("it never came about")
 
 
-async def drained(line: Line, lane: Chores, seconds: float | None = None) -> bool:
+async def drained(line: Line, lane: Chores) -> bool:
     """Open the gate and work the lane off."""
     lane.gate.set()
-    return await LaneRunner(lane, line.base.leases).drain(seconds)
+    return await LaneRunner(lane, line.base.leases).drain()
 
 
 async def test_everything_that_is_due_is_worked_off(line: Line) -> None:
@@ -224,11 +224,6 @@ async def test_nothing_is_claimed_once_the_process_winds_down(line: Line) -> Non
     line.base.leases.is_winding_down = True
     lane = Chores(chores(3))
     assert (await drained(line, lane), lane.begun) == (True, [])
-
-
-async def test_after_its_time_it_ends_what_it_has_and_says_that_more_may_be_due(line: Line) -> None:
-    lane = Chores(chores(3), places=1)
-    assert (await drained(line, lane, seconds=0), lane.begun) == (True, [])
 
 
 async def test_ended_from_outside_it_ends_what_is_in_hand(line: Line) -> None:
