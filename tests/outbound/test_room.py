@@ -77,3 +77,18 @@ async def test_finding_no_place_is_our_fault_and_holding_one_too_long_is_not(cli
         assert str(await refused(client, server)) == "no room for a large answer within 0.2 s"
         with pytest.raises(DeadlinePassed):
             await holding
+
+
+async def test_a_place_is_free_again_after_a_body_that_was_too_large(client: Outbound) -> None:
+    bomb = gzip.compress(3 * LARGE)
+    async with raw_server(with_body(bomb, "Content-Encoding: gzip")) as server:
+        for _ in range(3):
+            with pytest.raises(BodyTooLarge):
+                await client.send(get(server))
+
+
+async def test_an_error_about_a_body_does_not_keep_the_body(client: Outbound) -> None:
+    async with raw_server(with_body(gzip.compress(3 * LARGE), "Content-Encoding: gzip")) as server:
+        with pytest.raises(BodyTooLarge) as caught:
+            await client.send(get(server))
+    assert [entry.name for entry in caught.traceback][-1] == "send"
