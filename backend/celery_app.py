@@ -39,9 +39,8 @@ log = structlog.get_logger()
 RING_EVERY = 1.0  # seconds between two messages to a lane
 LISTEN = 5.0  # seconds that a message waits for the work that it caused; longer work goes on without it
 STALE = 60.0  # seconds after which a message is thrown away unread; two machines' clocks may differ by less
-GONE = 60  # seconds after which Redis gives a dead worker's message to another
 END_LIMIT = 5.0  # seconds beyond DRAIN_SECONDS for closing connections
-PATIENCE = {"socket_connect_timeout": 5, "socket_timeout": 10, "socket_keepalive": True, "visibility_timeout": GONE}
+PATIENCE = {"socket_connect_timeout": 5, "socket_timeout": 10, "socket_keepalive": True}
 QUIET = ("celery.app.trace", "celery.beat", "celery.worker.strategy")  # a line per message, every second
 NO_BROKER = (
     "a fleet needs a broker: set REDIS_URL=redis://host:6379/0 (or REDIS_HOST), or CELERY_BROKER_URL=amqp://host "
@@ -136,6 +135,8 @@ class Crew:
             refuse("this worker runs in threads: leave out -P, or give -P threads")
         lanes = tuple(lane for lane in LANE_NAMES if lane in self._app.amqp.queues.consume_from)
         sender.concurrency = len(lanes)
+        # What workers tell each other is of no use here, and its end is untidy when the broker goes away.
+        sender.options |= {"without_gossip": True, "without_mingle": True}
         self._host = LaneHost(self._settings, Post("celery", lanes, "celery"))
 
     def begin(self) -> None:
@@ -178,8 +179,10 @@ class Bells(Scheduler):  # type: ignore[misc]  # Celery has no types
     def apply_async(self, entry: ScheduleEntry, producer: Any = None, **options: Any) -> Any:
         """Send an entry's message if it is needed. A broker that is away is told of once; each second tries again."""
         try:
+            if self._is_cut_off:
+                _connect_anew(producer)
             sent = None if self._lies_unread(entry.task, producer) else super().apply_async(entry, producer, **options)
-        except SchedulingError as error:
+        except (SchedulingError, OperationalError) as error:
             self._tell("broker.lost", str(error), is_cut_off=True)
             return None
         self._tell("broker.found", "", is_cut_off=False)
@@ -197,12 +200,24 @@ class Bells(Scheduler):  # type: ignore[misc]  # Celery has no types
             log.warning(event, reason=reason)
 
 
+def _connect_anew(producer: Any) -> None:
+    """Give a producer an open channel: one that could not send keeps a closed one, and would never send again.
+
+    Raises `OperationalError` while the broker is away.
+    """
+    connection = producer.connection
+    connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
+    producer.revive(connection.default_channel)
+
+
 def make_app(settings: Settings) -> Celery:
     """Return the Celery app. Raises `SetupProblem` when no broker is set."""
     if not settings.broker_url:
         raise SetupProblem(NO_BROKER)
     app = Celery("carts", broker=settings.broker_url, set_as_current=True)
     app.conf.update(_configuration(settings.broker_url))
+    if settings.broker_url.startswith("redis"):
+        _let_messages_go()
     crew = Crew(app, settings)
     for lane in LANE_NAMES:
         _add_task(app, crew, lane)
@@ -215,6 +230,13 @@ def make_app(settings: Settings) -> Celery:
             logging.getLogger(noisy).setLevel(logging.WARNING)
 
     return app
+
+
+def _let_messages_go() -> None:
+    """Put no message back when Redis goes away, as none is of worth: trying to would end the worker."""
+    from kombu.transport import redis  # noqa: PLC0415 - needs the package redis, which RabbitMQ does not
+
+    redis.Channel.do_restore = False
 
 
 def _add_task(app: Celery, crew: Crew, lane: str) -> None:
@@ -251,15 +273,17 @@ def _configuration(broker_url: str) -> dict[str, Any]:
         "broker_connection_max_retries": None,
         "broker_connection_retry_on_startup": True,
         "broker_connection_timeout": 5,
-        "broker_transport_options": PATIENCE if is_redis else {},
+        # Messages are not kept until they are answered: what Redis forgot meanwhile cannot be answered.
+        "broker_transport_options": PATIENCE | {"ack_emulation": False} if is_redis else {},
         "broker_use_ssl": {"ssl_cert_reqs" if is_redis else "cert_reqs": ssl.CERT_REQUIRED} if is_sealed else False,
-        "task_acks_late": True,  # with the multiplier: a worker that is at work leaves messages to one that is not
+        "task_acks_late": False,  # a message that dies with its worker is not missed
         "task_create_missing_queues": False,
         "task_default_queue": POLLS,
         "task_ignore_result": True,
         "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0},
         "task_queues": queues,
         "task_routes": {lane: {"queue": lane} for lane in LANE_NAMES},
+        "worker_cancel_long_running_tasks_on_connection_loss": True,  # as none is answered late, none is
         "worker_concurrency": len(LANE_NAMES),
         "worker_enable_prefetch_count_reduction": False,  # after an outage a worker listens as before
         "worker_pool": "threads",

@@ -47,6 +47,7 @@ LOGIN = text(
 PASSING = frozenset({"57P01", "57P02", "57P03", "53300", "25P03", "25P04", "40001", "40P01"})
 SQLITE_BUSY = frozenset({5, 6})  # another connection has the lock, past all patience
 REVISION = re.compile("[0-9]{4}")
+CONNECTIONS = 20  # to PostgreSQL for work, of one process; two more are kept free for leases
 APP_ROLE, WORKER_ROLE = "cart_app", "cart_worker"
 
 
@@ -60,6 +61,8 @@ class Database:
     def __init__(self, settings: Settings) -> None:
         self.is_sqlite = settings.is_sqlite
         self.engine = _engine(settings)
+        # On PostgreSQL, what keeps leases alive does not queue for a connection behind the work they are for.
+        self._kept_free = self.engine if self.is_sqlite else _postgres(settings, 2)
         # SQLite has one writer: waiting here in order beats its own busy loop.
         self._writer = asyncio.Lock()
 
@@ -86,32 +89,42 @@ class Database:
             yield connection
 
     @asynccontextmanager
+    async def keeping(self) -> AsyncIterator[AsyncConnection]:
+        """Do as `work`, over a connection that no other work can take: for leases and signs of life."""
+        async with self._begin(WORKER_ROLE, "", writes=True, engine=self._kept_free) as connection:
+            yield connection
+
+    @asynccontextmanager
     async def overview(self) -> AsyncIterator[AsyncConnection]:
         """Read across companies, for callers whose grant covers all of them."""
         async with self._begin(WORKER_ROLE, "", writes=False) as connection:
             yield connection
 
     @asynccontextmanager
-    async def _begin(self, role: str, company_id: str, *, writes: bool) -> AsyncIterator[AsyncConnection]:
+    async def _begin(
+        self, role: str, company_id: str, *, writes: bool, engine: AsyncEngine | None = None
+    ) -> AsyncIterator[AsyncConnection]:
         scope = None if self.is_sqlite else {"role": role, "company": company_id}
         with faults_told():
             async with AsyncExitStack() as stack:
                 if self.is_sqlite and writes:
                     await stack.enter_async_context(self._writer)
-                yield await self._opened(stack, scope, writes=writes)
+                yield await self._opened(stack, engine or self.engine, scope, writes=writes)
 
-    async def _opened(self, stack: AsyncExitStack, scope: dict[str, str] | None, *, writes: bool) -> AsyncConnection:
+    async def _opened(
+        self, stack: AsyncExitStack, engine: AsyncEngine, scope: dict[str, str] | None, *, writes: bool
+    ) -> AsyncConnection:
         """Begin a transaction on `stack`; once more when the connection turns out to be dead, as nothing was done yet.
 
         Cheaper than a question before each transaction whether its connection lives: that is a round trip each time.
         """
         try:
             try:
-                return await self._open(stack, scope, writes=writes)
+                return await self._open(stack, engine, scope, writes=writes)
             except DBAPIError as error:
                 if self.is_sqlite or not is_passing(error):
                     raise
-            return await self._open(stack, scope, writes=writes)
+            return await self._open(stack, engine, scope, writes=writes)
         except OSError as error:
             raise Unavailable("the database does not answer") from error
         except DBAPIError as error:
@@ -119,9 +132,11 @@ class Database:
                 raise
             raise Unavailable("the database does not answer") from error
 
-    async def _open(self, stack: AsyncExitStack, scope: dict[str, str] | None, *, writes: bool) -> AsyncConnection:
+    async def _open(
+        self, stack: AsyncExitStack, engine: AsyncEngine, scope: dict[str, str] | None, *, writes: bool
+    ) -> AsyncConnection:
         async with AsyncExitStack() as opening:
-            connection = await opening.enter_async_context(self.engine.connect())
+            connection = await opening.enter_async_context(engine.connect())
             if self.is_sqlite:
                 await connection.execution_options(begin_immediate=writes)
             await opening.enter_async_context(connection.begin())
@@ -141,6 +156,7 @@ class Database:
     async def close(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
+        await self._kept_free.dispose()
 
 
 @contextmanager
@@ -175,22 +191,27 @@ def _as_conflict(error: IntegrityError) -> Exception:
 
 def _engine(settings: Settings) -> AsyncEngine:
     if not settings.is_sqlite:
-        engine = create_async_engine(
-            settings.async_database_url,
-            json_serializer=_dumps,
-            json_deserializer=orjson.loads,
-            pool_size=10,
-            max_overflow=10,
-            connect_args={"server_settings": PATIENCE},
-        )
-        event.listen(engine.sync_engine, "connect", _set_up_postgres)
-        return engine
+        return _postgres(settings, CONNECTIONS)
     settings.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
     engine = create_async_engine(
         settings.async_database_url, json_serializer=_dumps, json_deserializer=orjson.loads, pool_size=5
     )
     event.listen(engine.sync_engine, "connect", set_up_sqlite)
     event.listen(engine.sync_engine, "begin", begin_sqlite)
+    return engine
+
+
+def _postgres(settings: Settings, connections: int) -> AsyncEngine:
+    """Return an engine with so many connections at most, half of them kept open."""
+    engine = create_async_engine(
+        settings.async_database_url,
+        json_serializer=_dumps,
+        json_deserializer=orjson.loads,
+        pool_size=(connections + 1) // 2,
+        max_overflow=connections // 2,
+        connect_args={"server_settings": PATIENCE},
+    )
+    event.listen(engine.sync_engine, "connect", _set_up_postgres)
     return engine
 
 

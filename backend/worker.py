@@ -189,7 +189,7 @@ class Worker:
         services.status.loops_here = has_loops
         services.status.loops_note = self._note(has_loops=has_loops)
         await services.hold.watch()
-        async with services.database.work() as tx:
+        async with services.database.keeping() as tx:
             store = InstallationStore(tx)
             await store.sign_in(self._row(has_loops=has_loops))
             await store.forget_workers(now - FORGET_WORKERS)

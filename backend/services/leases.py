@@ -91,7 +91,7 @@ class LeaseKeeper:
                 lanes.setdefault(held.lane, []).append(held.token)
         if not lanes:
             return
-        async with self._database.work() as tx:
+        async with self._database.keeping() as tx:
             alive = {lane: await renew(tx, lane, tokens, lease.until) for lane, tokens in lanes.items()}
         for lane, tokens in lanes.items():
             for token in set(tokens) - alive[lane]:

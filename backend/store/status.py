@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, and_, case, exists, func, or_, select, true
+from sqlalchemy import Column, ColumnElement, Label, Select, Table, and_, case, exists, func, or_, select, text, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.domain.work import Scope
@@ -22,6 +22,8 @@ from backend.models import (
 )
 from backend.store.work import MOST_CLAIMS
 
+# The first rows of a backlog are asked for, and a bitmap begins with all of them.
+FIRST_ROWS_FIRST = text("SET LOCAL enable_bitmapscan = off")
 MOST_COUNTED = 10_000  # due rows of one company or destination; beyond that only the oldest is of interest
 
 
@@ -114,6 +116,8 @@ class StatusStore:
 
     async def queues(self, scope: Scope, now: datetime) -> list[Queue]:
         """Return what waits in each lane."""
+        if self._connection.dialect.name == "postgresql":
+            await self._connection.execute(FIRST_ROWS_FIRST)
         return [await self._polls(scope, now), await self._sweep(now), await self._deliveries(now)]
 
     async def _polls(self, scope: Scope, now: datetime) -> Queue:
@@ -139,10 +143,9 @@ class StatusStore:
         """Look at one company after the other, each through the index of its own due carts."""
         c = carts.c
         mine = and_(c.company_id == companies.c.id, c.next_check_at < now, c.state.in_(["active", "abandoned"]))
-        oldest = select(func.min(c.next_check_at)).where(mine).correlate(companies).scalar_subquery()
-        some = select(c.id).where(mine).correlate(companies).limit(MOST_COUNTED).subquery()
-        counted = select(func.count()).select_from(some).scalar_subquery()
-        query = select(func.coalesce(func.sum(counted), 0), func.min(oldest)).where(self._mine(companies.c.id))
+        each = select(*_first_of(c.next_check_at, mine, companies)).select_from(companies)
+        lines = _looked_at_once(each.where(self._mine(companies.c.id)))
+        query = select(func.coalesce(func.sum(lines.due), 0), func.min(lines.oldest))
         due, oldest_at = (await self._connection.execute(query)).one()
         return Queue("sweep", int(due), oldest_at, await self._leased(carts, now))
 
@@ -152,19 +155,14 @@ class StatusStore:
         mine = and_(
             d.company_id == to.company_id, d.destination_id == to.id, d.state == "pending", d.next_attempt_at <= now
         )
-        oldest = select(func.min(d.next_attempt_at)).where(mine).correlate(destinations).scalar_subquery()
-        some = select(d.id).where(mine).correlate(destinations).limit(MOST_COUNTED).subquery()
-        counted = select(func.count()).select_from(some).scalar_subquery()
-        waiting = (
-            select(counted.label("due"), oldest.label("oldest"), to.held_until)
-            .where(
+        waiting = _looked_at_once(
+            select(*_first_of(d.next_attempt_at, mine, destinations), to.held_until).where(
                 to.status == "active",
                 or_(to.held_until.is_(None), to.held_until <= now),
                 ~exists().where(installation_state.c.hold_reason.is_not(None)),
                 self._mine(to.company_id),
             )
-            .subquery()
-        ).c
+        )
         due_at = case((waiting.held_until > waiting.oldest, waiting.held_until), else_=waiting.oldest)
         query = select(func.coalesce(func.sum(waiting.due), 0), func.min(due_at)).where(waiting.due > 0)
         due, oldest_at = (await self._connection.execute(query)).one()
@@ -176,6 +174,21 @@ class StatusStore:
             c.lease_token.is_not(None), c.lease_expires_at > now, self._mine(c.company_id)
         )
         return int((await self._connection.execute(query)).scalar_one())
+
+
+def _first_of(at: Column[Any], mine: ColumnElement[bool], owners: Table) -> tuple[Label[Any], Label[Any]]:
+    """Return how many rows of each owner there are, of the first ones, and when the oldest is due.
+
+    In the order of an index, so that no plan reads a whole table, or a whole backlog, for each owner.
+    """
+    some = select(at).where(mine).correlate(owners).order_by(at).limit(MOST_COUNTED).subquery()
+    oldest = select(func.min(at)).where(mine).correlate(owners).scalar_subquery()
+    return select(func.count()).select_from(some).scalar_subquery().label("due"), oldest.label("oldest")
+
+
+def _looked_at_once(query: Select[Any]) -> Any:
+    """Return the columns of a query that PostgreSQL is not to weave into the one around it, which looks again."""
+    return query.cte("lines").prefix_with("MATERIALIZED", dialect="postgresql").c
 
 
 def _is_free(table: Table, now: datetime) -> ColumnElement[bool]:

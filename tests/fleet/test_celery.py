@@ -30,10 +30,10 @@ async def has_none_pending(scene: Scene) -> bool:
     return not await has_pending(scene)
 
 
-def leave_more(scene: Scene, count: int) -> None:
-    """Leave more carts in a store, late enough for the next poll to see them."""
+def leave_more(scene: Scene, count: int, first: int = 0) -> None:
+    """Leave more carts in a store, late enough for the next poll to see them; numbered from `first` on."""
     left = datetime.now().astimezone() - timedelta(minutes=THRESHOLD + 1)
-    for number in range(count):
+    for number in range(first, first + count):
         scene.abandon("s0", f"s0-late{number}", left)
 
 
@@ -126,6 +126,21 @@ async def test_messages_are_heard_again_when_redis_comes_back_empty(
     leave_more(scene, 20)
     assert await redis.start()
     assert await faultless(scene)
+
+
+async def test_however_often_redis_goes_away_worker_and_beat_live_on_and_are_heard(
+    scene: Scene, redis: RedisServer, fleet: Fleet
+) -> None:
+    programs = [await fleet.worker(SAFETY_TICK_SECONDS=NEVER), await fleet.beat()]
+    await until(scene.has_all)
+    for number in range(5):
+        await redis.kill()
+        leave_more(scene, 5, first=5 * number)
+        await asyncio.sleep(1 + number / 2)  # the broker is missed, tried again and missed again
+        assert await redis.start()
+        await until(scene.has_all)
+    assert await faultless(scene)
+    assert [await program.end() for program in programs] == [0, 0]
 
 
 async def test_messages_to_a_lane_that_nobody_works_on_do_not_pile_up(redis: RedisServer, fleet: Fleet) -> None:

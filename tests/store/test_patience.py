@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import text
 
-from backend.db import Database
+from backend.db import CONNECTIONS, Database
+from backend.store.work import renew
 from tests.worlds import opened_world
 
 
@@ -24,3 +28,15 @@ async def database(postgresql_url: str) -> AsyncIterator[Database]:
 async def test_a_session_has_limits(database: Database, setting: str, limit: str) -> None:
     async with database.overview() as tx:
         assert (await tx.execute(text(f"SHOW {setting}"))).scalar_one() == limit
+
+
+async def test_leases_are_renewed_while_work_has_taken_every_connection(database: Database) -> None:
+    # Else a worker that is alive and merely busy would lose what it has in hand to another.
+    async with AsyncExitStack() as stack:
+        for _ in range(CONNECTIONS):
+            await stack.enter_async_context(database.work())
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2), database.work():
+                pass
+        async with asyncio.timeout(10), database.keeping() as tx:
+            assert await renew(tx, "polls", ["nobody's"], datetime.now(UTC)) == set()
