@@ -14,7 +14,9 @@ from benchmarks.storm_account import Hands, take_account
 from benchmarks.storm_crew import tick_workers
 from benchmarks.storm_world import Size, storm_world
 
-SHORT, LONG = Size(carts=600, stores=24, companies=12), Size(carts=20_000, stores=240, companies=60)
+LEASE = 10.0  # seconds, the default of the product
+SHORT = Size(carts=600, stores=24, companies=12, lease=LEASE)
+LONG = Size(carts=20_000, stores=240, companies=60, lease=LEASE)
 LIMIT = 1_200.0  # seconds
 ASK_EVERY = 1.0  # seconds
 TEST_ONCE = "abandoned-cart/test-once"

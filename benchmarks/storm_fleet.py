@@ -15,6 +15,7 @@ from typing import Any
 import redis
 
 from benchmarks.chaos_processes import end, free_port, kill_tree, start
+from benchmarks.servers import ROOT
 from benchmarks.storm_crew import in_order
 from benchmarks.storm_world import StormWorld
 from tests.e2e.processes import json_lines
@@ -116,7 +117,7 @@ class CeleryWorkers:
         """End all; a worker that does not end in order is a fault."""
         programs = [*self.alive, *([self._beat] if self._beat else [])]
         await asyncio.gather(*(asyncio.to_thread(end, each) for each in programs))
-        said = self._log().read_text(errors="replace")[-LOG_SHOWN:]
+        said = self._log().read_text(errors="replace")[-LOG_SHOWN:].replace(f"{ROOT}/", "")
         bad = [each for each in programs if each.returncode]
         return [f"celery {'beat' if each is self._beat else 'worker'}: {each.returncode}; {said}" for each in bad]
 

@@ -69,6 +69,7 @@ class PollWork:
     budget: dict[str, Any] | None
     notices: list[str] | None
     token: str
+    lease: timedelta  # how long the lease lasts from when it is renewed
 
     @property
     def is_suspect(self) -> bool:

@@ -155,7 +155,7 @@ class DeliveryLane:
         lease = self._tools.leases.terms()
         async with self._tools.database.transaction(turn.company_id) as tx:
             store = OutcomeStore(tx, turn.company_id)
-            if not await store.hold(turn, lease.now):
+            if not await store.hold(turn, lease):
                 raise LeaseLost("another worker took the destination over")
             part = await store.take(turn, lease, size, self._due_by or lease.now)
             denied = await self._tools.superseding.denied(tx, part) if part else set()

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -26,7 +26,8 @@ HELD = 0.9  # of the lease; the rest is for the next bell of whoever takes over 
 class _Held:
     lane: str
     token: str
-    until: datetime
+    until: datetime  # its cap: it is not renewed for longer
+    lasts_until: datetime  # nobody else can have it before, so if it is gone, its own work has given it back
     tasks: set[asyncio.Task[object]]
     ended: str | None = None  # why its work was cancelled
 
@@ -53,7 +54,9 @@ class LeaseKeeper:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a lease is held by a task")
-        held = self._held.setdefault(token, _Held(lane, token, self._clock.now() + LONGEST[lane], set()))
+        now = self._clock.now()
+        lasts_until = now + timedelta(seconds=self._seconds * HELD)
+        held = self._held.setdefault(token, _Held(lane, token, now + LONGEST[lane], lasts_until, set()))
         held.tasks.add(task)
         self._ensure_running()
         try:
@@ -92,11 +95,13 @@ class LeaseKeeper:
         if not lanes:
             return
         async with self._database.keeping() as tx:
-            alive = {lane: await renew(tx, lane, tokens, lease.until) for lane, tokens in lanes.items()}
+            done = {lane: await renew(tx, lane, tokens, lease.until) for lane, tokens in lanes.items()}
         for lane, tokens in lanes.items():
-            for token in set(tokens) - alive[lane]:
-                if token in self._held:
-                    self._cancel(self._held[token], "lost")
+            for held in [self._held[token] for token in tokens if token in self._held]:
+                if held.token in done[lane].longer:
+                    held.lasts_until = lease.until
+                elif held.token not in done[lane].alive and held.lasts_until <= self._clock.now():
+                    self._cancel(held, "lost")
 
     def _cancel(self, held: _Held, why: str) -> None:
         log.warning("lease.ended", lane=held.lane, why=why)

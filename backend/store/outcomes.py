@@ -116,16 +116,23 @@ class OutcomeStore:
         self._connection = connection
         self._company = company_id
 
-    async def hold(self, turn: DestinationTurn, now: datetime) -> bool:
-        """Lock the destination until the transaction ends; False when its lease was lost."""
+    async def hold(self, turn: DestinationTurn, lease: Lease) -> bool:
+        """Renew the destination's lease and lock it until the transaction ends; False when the lease was lost.
+
+        The keeper of leases passes over rows that are locked, as this one is most of the time when there is much to do.
+        """
         c = destinations.c
-        query = select(c.id).where(
-            c.company_id == self._company,
-            c.id == turn.destination_id,
-            c.lease_token == turn.token,
-            c.lease_expires_at > now,
+        done = await self._connection.execute(
+            update(destinations)
+            .where(
+                c.company_id == self._company,
+                c.id == turn.destination_id,
+                c.lease_token == turn.token,
+                c.lease_expires_at > lease.now,
+            )
+            .values(lease_expires_at=lease.until)
         )
-        return (await self._connection.execute(query.with_for_update(key_share=True))).first() is not None
+        return bool(done.rowcount)
 
     async def take(self, turn: DestinationTurn, lease: Lease, most: int, due_by: datetime) -> list[DeliveryWork]:
         """Take the destination's longest due deliveries and count an attempt of each."""

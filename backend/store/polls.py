@@ -43,8 +43,11 @@ class PollStore:
             raise LeaseLost(f"the lease on integration {self._work.integration_id} ran out")
 
     async def move_cursor(self, cursor: Cursor, now: datetime) -> None:
-        """Save the cursor with the page it belongs to."""
-        await self.change(now, **cursor_values(cursor))
+        """Save the cursor with the page it belongs to, and renew the lease.
+
+        The keeper of leases passes over rows that are locked, as this one is for as long as the page is written.
+        """
+        await self.change(now, lease_expires_at=now + self._work.lease, **cursor_values(cursor))
 
     async def settle(self, now: datetime, **values: Any) -> None:
         """Give the lease back with what the poll came to."""

@@ -247,19 +247,41 @@ class TestRenewal:
         (work,) = await polls(world)
         async with world.database.work() as tx:
             held = await renew(tx, "polls", [work.token], NOW + 13 * SECOND)
-        assert (held, (await lease_of(world, integrations, store))[1]) == ({work.token}, NOW + 13 * SECOND)
+        assert (held.alive, held.longer) == ({work.token}, {work.token})
+        assert (await lease_of(world, integrations, store))[1] == NOW + 13 * SECOND
 
     async def test_a_lost_token_is_not_among_those_renewed(self, world: World, agent: tuple[str, str]) -> None:
         await make_store(world, agent)
         (lost,) = await polls(world)
         (held,) = await polls(world, NOW + 10 * SECOND)
         async with world.database.work() as tx:
-            assert await renew(tx, "polls", [lost.token, held.token], NOW + 20 * SECOND) == {held.token}
+            assert (await renew(tx, "polls", [lost.token, held.token], NOW + 20 * SECOND)).alive == {held.token}
+
+    async def test_a_lease_whose_row_is_locked_is_alive_but_no_longer_than_before(
+        self, world: World, agent: tuple[str, str]
+    ) -> None:
+        if world.database.is_sqlite:
+            pytest.skip("SQLite has one writer at a time: the whole database waits")
+        await make_store(world, agent)
+        (work,) = await polls(world)
+        async with world.database.transaction(agent[0]) as saving:
+            await PollStore(saving, work).change(NOW, notices=None)
+            async with world.database.work() as tx:
+                held = await renew(tx, "polls", [work.token], NOW + 20 * SECOND)
+        assert (held.alive, held.longer) == ({work.token}, set())
+
+    async def test_a_page_that_is_saved_renews_its_poll(self, world: World, agent: tuple[str, str]) -> None:
+        # The keeper passes over a row that is locked, so a store with page after page would lose its lease.
+        store = await make_store(world, agent)
+        (work,) = await polls(world)
+        async with world.database.transaction(agent[0]) as tx:
+            await PollStore(tx, work).move_cursor(work.cursor, NOW + 3 * SECOND)
+        assert (await lease_of(world, integrations, store))[1] == NOW + 13 * SECOND
 
     @pytest.mark.parametrize("lane", ["polls", "sweep", "deliveries"])
     async def test_a_token_nobody_has_renews_nothing(self, world: World, lane: str) -> None:
         async with world.database.work() as tx:
-            assert await renew(tx, lane, ["nobody"], NOW) == set()
+            assert (await renew(tx, lane, ["nobody"], NOW)).alive == set()
 
 
 class TestSweep:

@@ -194,7 +194,7 @@ class TestSlices:
         async with world.database.transaction(outlet[0]) as tx:
             store = OutcomeStore(tx, outlet[0])
             rows_held = [await store.still_held([row_id], turn.token, NOW + late * SECOND) for late in (0, 10)]
-            turns_held = [await store.hold(turn, NOW + late * SECOND) for late in (0, 10)]
+            turns_held = [await store.hold(turn, Lease(NOW + late * SECOND, 10.0)) for late in (0, 10)]
         assert (rows_held, turns_held) == ([{row_id}, set()], [True, False])
 
     async def test_a_renewal_reaches_the_destination_and_what_was_taken(self, world: World, outlet: Outlet) -> None:
@@ -219,4 +219,12 @@ class TestSlices:
             await OutcomeStore(settling, outlet[0]).still_held([row_id], turn.token, NOW)
             async with world.database.work() as tx:
                 alive = await renew(tx, "deliveries", [turn.token], NOW + 13 * SECOND)
-        assert (alive, (await lease_of(world, deliveries, row_id))[1]) == ({turn.token}, NOW + 10 * SECOND)
+        assert (alive.longer, (await lease_of(world, deliveries, row_id))[1]) == ({turn.token}, NOW + 10 * SECOND)
+
+    async def test_each_slice_renews_its_destination(self, world: World, outlet: Outlet) -> None:
+        # The keeper passes over a row that is locked, so a destination with very much to do would lose its lease.
+        await add_deliveries(world, *outlet, 1, next_attempt_at=NOW)
+        (turn,) = await turns(world)
+        async with world.database.transaction(outlet[0]) as tx:
+            assert await OutcomeStore(tx, outlet[0]).hold(turn, Lease(NOW + 3 * SECOND, 10.0))
+        assert (await lease_of(world, destinations, outlet[2]))[1] == NOW + 13 * SECOND

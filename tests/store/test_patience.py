@@ -39,4 +39,4 @@ async def test_leases_are_renewed_while_work_has_taken_every_connection(database
             async with asyncio.timeout(0.2), database.work():
                 pass
         async with asyncio.timeout(10), database.keeping() as tx:
-            assert await renew(tx, "polls", ["nobody's"], datetime.now(UTC)) == set()
+            assert (await renew(tx, "polls", ["nobody's"], datetime.now(UTC))).alive == set()

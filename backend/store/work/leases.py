@@ -84,18 +84,34 @@ def claiming(table: Table, due: Select[Any], **more: Any) -> Any:
     )
 
 
-async def renew(connection: AsyncConnection, lane: str, tokens: Sequence[str], until: datetime) -> set[str]:
-    """Renew the leases under these tokens; return the tokens that still hold something in the lane's first table.
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """What became of tokens, by the lane's first table: which still hold something, and which do so for longer now."""
 
-    Rows that are locked at this moment are passed over: they are being settled, or will be renewed next time. Waiting
-    for them could mean waiting in a ring with whoever settles several.
+    alive: set[str]
+    longer: set[str]
+
+
+async def renew(connection: AsyncConnection, lane: str, tokens: Sequence[str], until: datetime) -> Renewed:
+    """Renew the leases under these tokens.
+
+    Rows that are locked at this moment are passed over: they are being settled, or whoever locked them renews them.
+    Waiting for them could mean waiting in a ring with whoever settles several.
     """
-    alive: set[str] = set()
+    longer: set[str] = set()
     for table in reversed(LEASED[lane]):
         mine = table.c.lease_token.in_(tokens)
-        alive = set((await connection.execute(select(table.c.lease_token).where(mine).distinct())).scalars())
         free = select(table.c.company_id, table.c.id).where(mine).with_for_update(skip_locked=True, key_share=True)
         picked = free.cte("free").prefix_with("MATERIALIZED", dialect="postgresql")
         is_free = tuple_(table.c.company_id, table.c.id).in_(select(picked.c.company_id, picked.c.id))
-        await connection.execute(update(table).where(is_free, mine).values(lease_expires_at=until))
-    return alive
+        renewal = update(table).where(is_free, mine).values(lease_expires_at=until).returning(table.c.lease_token)
+        longer = set((await connection.execute(renewal)).scalars())
+    return Renewed(longer | await _held(connection, lane, set(tokens) - longer), longer)
+
+
+async def _held(connection: AsyncConnection, lane: str, tokens: set[str]) -> set[str]:
+    """Return the tokens that hold something; asked only for those that could not be renewed, as it is a round trip."""
+    if not tokens:
+        return set()
+    token = LEASED[lane][0].c.lease_token
+    return set((await connection.execute(select(token).where(token.in_(tokens)).distinct())).scalars())

@@ -62,7 +62,8 @@ class PollQueue:
         return taken
 
     async def _work(self, values: dict[str, Any]) -> list[PollWork]:
-        return [_poll_work(row) for row in await self._connection.execute(CLAIMED, values)]
+        lease = values["until"] - values["now"]
+        return [_poll_work(row, lease) for row in await self._connection.execute(CLAIMED, values)]
 
     async def held(self, scope: Scope, now: datetime) -> list[Row[Any]]:
         """Return (company_id, id, name) of integrations that some worker holds at this moment."""
@@ -227,7 +228,7 @@ def _cursor(row: Row[Any]) -> Cursor:
     )
 
 
-def _poll_work(row: Row[Any]) -> PollWork:
+def _poll_work(row: Row[Any], lease: timedelta) -> PollWork:
     period = row.poll_interval_seconds
     return PollWork(
         company_id=row.company_id,
@@ -253,4 +254,5 @@ def _poll_work(row: Row[Any]) -> PollWork:
         budget=row.budget,
         notices=row.notices,
         token=row.lease_token,
+        lease=lease,
     )
