@@ -49,7 +49,7 @@ async def _run_while_the_lease_is_taken(line: Line) -> dict[str, Any]:
     line.restart()
     running = asyncio.create_task(line.run())
     async with asyncio.timeout(30):
-        while not (await _taken_over(line) and await _other_is_done(line)):
+        while not (await _taken_over(line) and await _other_is_done(line)):  # noqa: ASYNC110  rows
             await asyncio.sleep(0.05)
         line.clock.move(seconds=SHORT)  # sooner nobody else can have it
         return await running
