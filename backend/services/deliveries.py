@@ -75,7 +75,7 @@ class _Course:
     """How one destination's turn goes: nothing is begun after `until`, or once the destination is to be left alone.
 
     `failures` are those in a row, counted on from earlier turns; `taken` has the ids of what was taken to be sent,
-    `begun` of what may have been sent.
+    `begun` of what may have been sent. `is_last`: the slice in hand has all that was due.
     """
 
     until: datetime
@@ -83,6 +83,13 @@ class _Course:
     taken: set[str] = field(default_factory=set)
     begun: set[str] = field(default_factory=set)
     is_over: bool = False
+    is_last: bool = False
+    is_given_back: bool = False
+
+    @property
+    def unbegun(self) -> list[str]:
+        """The deliveries that were taken and never begun."""
+        return sorted(self.taken - self.begun)
 
     def note(self, outcome: Outcome) -> None:
         """Learn from an outcome; our own faults and what was cut off say nothing."""
@@ -123,8 +130,9 @@ class DeliveryLane:
         finally:
             if self._due_by is not None:
                 self.tallies.append(tally)
-            async with self._tools.database.transaction(piece.company_id) as tx:
-                await OutcomeStore(tx, piece.company_id).end_turn(piece, sorted(course.taken - course.begun), later)
+            if not course.is_given_back:
+                async with self._tools.database.transaction(piece.company_id) as tx:
+                    await OutcomeStore(tx, piece.company_id).end_turn(piece, course.unbegun, later)
 
     async def _deliver(self, turn: DestinationTurn, course: _Course, tally: Tally) -> bool:
         """Deliver in growing slices while there is time and the destination bears it; return whether more is due.
@@ -139,12 +147,15 @@ class DeliveryLane:
             part, denied, secrets = await self._take(turn, course, size, secrets)
             if not part:
                 return False
+            course.is_last = len(part) < size and not denied  # what replaces those is due at once
             await self._tools.checkpoint("delivery_claimed")
             for work in part:
                 if work.id in denied:
                     await self._tools.superseding.supersede(work)
             allowed = [work for work in part if work.id not in denied]
             tally.merge(await self._slice(turn, allowed, secrets, course))
+            if course.is_last:
+                return False
             size = min(size * 2, most) if time.perf_counter() - began < QUICK else min(SMALLEST, size)
         return not course.is_over
 
@@ -184,7 +195,7 @@ class DeliveryLane:
             ended = [task.result() for task in sending if not task.cancelled() and task.exception() is None]
             made = [attempt for attempt in ended if attempt is not None]
             if made:
-                tally = await self._settle(made, failures_before)
+                tally = await self._settle(turn, made, failures_before, course)
         for task in sending:
             task.result()  # raises what is our bug
         return tally
@@ -221,8 +232,12 @@ class DeliveryLane:
             elapsed = timedelta(seconds=time.perf_counter() - began)
             return _Attempt(work, outcome, started_at, elapsed, answer, error)
 
-    async def _settle(self, attempts: list[_Attempt], failures_before: int) -> Tally:
+    async def _settle(
+        self, turn: DestinationTurn, attempts: list[_Attempt], failures_before: int, course: _Course
+    ) -> Tally:
+        """Record what became of a slice; with the last one, the destination is given back in the same commit."""
         first, now, tally = attempts[0].work, self._tools.clock.now(), Tally()
+        is_end = course.is_last or self._must_stop(course)
         async with self._tools.database.transaction(first.company_id) as tx:
             store = OutcomeStore(tx, first.company_id)
             held = await store.still_held([each.work.id for each in attempts], first.token, now)
@@ -232,6 +247,9 @@ class DeliveryLane:
             if kept:
                 await store.note_health(first.destination_id, health(kept, failures_before, now), now)
             await self._count(tx, first.company_id, results, tally)
+            if is_end:
+                await store.end_turn(turn, course.unbegun, None)
+        course.is_given_back = is_end
         for each, result in zip(kept, results, strict=True):
             self._tools.metrics.attempt(result.outcome, result.elapsed_ms / 1000)
             _log_attempt(each, result)
