@@ -47,7 +47,7 @@ LOGIN = text(
 PASSING = frozenset({"57P01", "57P02", "57P03", "53300", "25P03", "25P04", "40001", "40P01"})
 SQLITE_BUSY = frozenset({5, 6})  # another connection has the lock, past all patience
 REVISION = re.compile("[0-9]{4}")
-CONNECTIONS = 20  # to PostgreSQL for work, of one process; two more are kept free for leases
+CONNECTIONS = 16  # to PostgreSQL for work, of one process; two more are kept free for leases
 APP_ROLE, WORKER_ROLE = "cart_app", "cart_worker"
 
 
@@ -202,13 +202,13 @@ def _engine(settings: Settings) -> AsyncEngine:
 
 
 def _postgres(settings: Settings, connections: int) -> AsyncEngine:
-    """Return an engine with so many connections at most, half of them kept open."""
+    """Return an engine with so many connections at most. Each stays open: with it go the statements it has prepared."""
     engine = create_async_engine(
         settings.async_database_url,
         json_serializer=_dumps,
         json_deserializer=orjson.loads,
-        pool_size=(connections + 1) // 2,
-        max_overflow=connections // 2,
+        pool_size=connections,
+        max_overflow=0,
         connect_args={"server_settings": PATIENCE},
     )
     event.listen(engine.sync_engine, "connect", _set_up_postgres)

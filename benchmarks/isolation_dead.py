@@ -235,9 +235,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def fill(bench: Bench, made: Sequence[Company]) -> None:
-    """Put the companies into the template."""
+    """Put the companies into the template. Until the run begins, all destinations were well."""
     async with bench.where.world(bench.where.server.url(bench.template)) as world:
         await populate(world, bench.where.secret, made)
+    bench.where.server.execute("UPDATE destinations SET last_success_at = now()", bench.template)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from backend.services.overview import Paging
 from backend.services.wiring import Services
 
 LOOK_EVERY = 0.5  # seconds
+WORTH = 30  # a look that took long is not taken again before so many times as long
 LATEST = 5  # beats looked at; a beat is reported once its deliveries are through or the next one is there
 
 
@@ -139,6 +141,7 @@ async def follow_beats(services: Services, shown: Display, earlier: Iterable[str
     said = set(earlier)
     was_running: bool | None = None
     while True:
+        began = time.monotonic()
         status = await services.poller.status()
         stores = sum(row["status"] == "active" for row in status["integrations"])
         if status["running"] != was_running:
@@ -151,7 +154,7 @@ async def follow_beats(services: Services, shown: Display, earlier: Iterable[str
                 _tell(shown, cycle, stores)
         if beats:
             _show(shown, beats[0], status, stores)
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(max(LOOK_EVERY, (time.monotonic() - began) * WORTH))
 
 
 def _state_in_words(status: Mapping[str, Any], stores: int) -> str:
@@ -186,9 +189,10 @@ def _show(shown: Display, cycle: Mapping[str, Any], status: Mapping[str, Any], s
 async def follow_once(services: Services, shown: Display) -> None:
     """Show the one-off run that is under way, until cancelled."""
     while True:
+        began = time.monotonic()
         status = await services.poller.status()
         stores = sum(row["status"] == "active" for row in status["integrations"])
         cycles = (await services.overview.cycles("once", Paging(1))).items
         if cycles and cycles[0]["finished_at"] is None:
             shown.show("one cycle", carts_in_words(cycles[0]), cycles[0]["integrations_polled"], stores)
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(max(LOOK_EVERY, (time.monotonic() - began) * WORTH))

@@ -18,7 +18,8 @@ class OutboundPolicy:
     user_agent: str = "cart-recovery/1.0"
     require_tls13: bool = False
     # Requests on the way at once, and of these to one host and port. More wait for a place, within their deadline.
+    # One host may serve hundreds of companies, some of whose addresses hang: those must not fill it for the others.
     connections: int = 640
-    connections_per_host: int = 64
+    connections_per_host: int = 512
     # Bodies of more than 1 MiB in memory at once, up to the limits above. More are left with their senders meanwhile.
     large_bodies: int = 4

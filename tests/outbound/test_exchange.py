@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import itertools
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -175,6 +176,22 @@ async def test_a_slow_host_fills_its_own_places_and_not_anothers(make_client: Ma
         await slow.arrived(2)
         assert (await client.send(HttpRequest("GET", server.url, allow_http=True))).status == 200
         assert slow.connections == 2
+        for task in stuck:
+            task.cancel()
+        await asyncio.wait(stuck)
+
+
+async def test_addresses_that_hang_leave_room_for_others_of_their_host(make_client: MakeClient) -> None:
+    client, hanging = make_client(OutboundPolicy(allow_loopback=True)), itertools.repeat(silent, 400)
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await next(hanging, with_body(b"well"))(reader, writer)
+
+    async with raw_server(talk) as server:
+        request = HttpRequest("GET", server.url, allow_http=True)
+        stuck = [asyncio.create_task(client.send(request)) for _ in range(400)]
+        await server.arrived(400)
+        assert (await client.send(request)).body == b"well"
         for task in stuck:
             task.cancel()
         await asyncio.wait(stuck)
