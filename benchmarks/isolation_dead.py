@@ -1,8 +1,8 @@
 """Do dead receivers hold up the others? 30 % of the destinations are dead in seven ways beside healthy ones.
 
-Every run has its own database and the same flow to the healthy destinations: with the dead ones, and without. A dead
-destination begins with a backlog, gets the same flow, and refuses, hangs, drips, or answers 500, 429, 410 or an endless
-body. Real worker processes on PostgreSQL; the partner, a process of its own, counts how many requests each hook has in
+Every run has its own database and the same flow to the healthy destinations: with the dead ones, and without. All were
+well until then. The dead ones are found out one after another while the flow begins: each is owed a backlog at once,
+gets the same flow, and refuses, hangs, drips, or answers 500, 429, 410 or an endless body. Real worker processes on PostgreSQL; the partner, a process of its own, counts how many requests each hook has in
 the air at once and notes when each delivery arrives.
 """
 
@@ -76,7 +76,11 @@ def run_once(bench: Bench, *, with_dead: bool) -> dict[str, Any]:
             if with_dead:
                 for way in WAYS:
                     add_flow(where.server, database, Flow("dead", f"{way}-%", rounds, start, options.every))
-                    add_flow(where.server, database, Flow("backlog", f"{way}-%", options.backlog, start))
+                    add_flow(
+                        where.server,
+                        database,
+                        Flow("backlog", f"{way}-%", options.backlog, start, spread=options.every),
+                    )
             due = due_times(where.server, database, "flow-%")
             for worker in started:
                 worker.start_meter()
@@ -151,7 +155,8 @@ def page(without: Sequence[dict[str, Any]], with_dead: Sequence[dict[str, Any]],
         "isolation-dead",
         "Dead receivers beside healthy ones",
         f"{options.destinations} destinations, {options.dead} of them dead; every healthy one owed a delivery each "
-        f"{options.every:g} s for {options.seconds:g} s, every dead one {options.backlog} more at once; "
+        f"{options.every:g} s for {options.seconds:g} s, every dead one {options.backlog} more at once, one "
+        f"after another in the first {options.every:g} s; "
         f"{options.workers} workers, deadline {options.deadline} s, {options.repeats} runs of each side in turn",
         ("run", "p50 s", "p99 s", "longest s", "starts a second", "missing", "worker CPU s", "worker peak MB"),
     )
@@ -214,7 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dead", type=int, default=300)
     parser.add_argument("--seconds", type=float, default=90, help="for how long deliveries become due")
     parser.add_argument("--every", type=float, default=15, help="seconds between two deliveries of a destination")
-    parser.add_argument("--backlog", type=int, default=12, help="deliveries each dead one begins with")
+    parser.add_argument("--backlog", type=int, default=12, help="deliveries each dead one is owed at once")
     parser.add_argument("--deadline", type=int, default=15, help="DELIVERY_DEADLINE_SECONDS of the workers")
     parser.add_argument("--workers", type=int, default=2)
     add_options(parser, repeats=5)

@@ -22,7 +22,7 @@ BODY = json.dumps(
 class Flow:
     """Deliveries of some destinations: `count` each, the first of all due at `start` (Unix time), then one `every` s.
 
-    Where `every` is more than 0 the destinations begin one after another, spread over that time. `like` is a SQL
+    Where `every` or `spread` is more than 0 the destinations begin one after another over that time. `like` is a SQL
     pattern of destination ids; `prefix` keeps the ids of two flows apart.
     """
 
@@ -31,6 +31,7 @@ class Flow:
     count: int
     start: float
     every: float = 0.0
+    spread: float = 0.0
 
 
 def add_flow(server: PostgresServer, database: str, flow: Flow) -> None:
@@ -44,7 +45,7 @@ def add_flow(server: PostgresServer, database: str, flow: Flow) -> None:
             convert_to(replace('{BODY}', '{MARK}', name), 'UTF8'), 1, 0, to_timestamp(due), now()
         FROM (
             SELECT to_.company_id, to_.id, to_.agent_id, '{flow.prefix}-' || to_.id || '-' || n.i AS name,
-                {flow.start} + {flow.every} * (n.i - 1 + {turn}) AS due
+                {flow.start} + {flow.every} * (n.i - 1 + {turn}) + {flow.spread} * {turn} AS due
             FROM destinations to_ CROSS JOIN generate_series(1, {flow.count}) n(i)
             WHERE to_.id LIKE '{flow.like}'
         ) made

@@ -130,6 +130,11 @@ async def add_counts(connection: AsyncConnection, company_id: str, where: tuple[
     cycle_id, worker_id = where
     c = poll_cycle_counts.c
     mine = (c.company_id == company_id) & (c.cycle_id == cycle_id) & (c.worker_id == worker_id)
+    sums = {name: c[name] + count for name, count in tally.counts.items() if count}
+    if sums and not (tally.platforms or tally.value):  # as of deliveries: there is nothing to join, so nothing to read
+        done = await connection.execute(update(poll_cycle_counts).where(mine).values(**sums))
+        if done.rowcount:
+            return
     query = select(c.platforms, c.value).where(mine).with_for_update()
     found = (await connection.execute(query)).one_or_none()
     if found is None:
@@ -143,7 +148,6 @@ async def add_counts(connection: AsyncConnection, company_id: str, where: tuple[
         found = (await connection.execute(query)).one()
     both = Tally(platforms=set(found.platforms), value={k: Decimal(v) for k, v in found.value.items()})
     both.merge(tally)
-    sums = {name: c[name] + count for name, count in tally.counts.items() if count}
     shown = {"platforms": sorted(both.platforms), "value": {k: str(v) for k, v in both.value.items()}}
     await connection.execute(update(poll_cycle_counts).where(mine).values(**sums, **shown))
 
