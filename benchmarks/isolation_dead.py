@@ -2,8 +2,9 @@
 
 Every run has its own database and the same flow to the healthy destinations: with the dead ones, and without. All were
 well until then. The dead ones are found out one after another while the flow begins: each is owed a backlog at once,
-gets the same flow, and refuses, hangs, drips, or answers 500, 429, 410 or an endless body. Real worker processes on PostgreSQL; the partner, a process of its own, counts how many requests each hook has in
-the air at once and notes when each delivery arrives.
+gets the same flow, and refuses, hangs, drips, or answers 500, 429, 410 or an endless body. Real worker processes on
+PostgreSQL; the partner, a process of its own, counts how many requests each hook has in the air at once and notes when
+each delivery arrives.
 """
 
 from __future__ import annotations
@@ -76,11 +77,8 @@ def run_once(bench: Bench, *, with_dead: bool) -> dict[str, Any]:
             if with_dead:
                 for way in WAYS:
                     add_flow(where.server, database, Flow("dead", f"{way}-%", rounds, start, options.every))
-                    add_flow(
-                        where.server,
-                        database,
-                        Flow("backlog", f"{way}-%", options.backlog, start, spread=options.every),
-                    )
+                    backlog = Flow("backlog", f"{way}-%", options.backlog, start, spread=options.every)
+                    add_flow(where.server, database, backlog)
             due = due_times(where.server, database, "flow-%")
             for worker in started:
                 worker.start_meter()
