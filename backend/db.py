@@ -19,6 +19,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, Row, event, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -127,6 +128,8 @@ class Database:
             return await self._open(stack, engine, scope, writes=writes)
         except OSError as error:
             raise Unavailable("the database does not answer") from error
+        except PoolTimeout as error:
+            raise Unavailable("no connection to the database became free in time") from error
         except DBAPIError as error:
             if not is_passing(error) and not isinstance(error, OperationalError | InterfaceError):
                 raise
