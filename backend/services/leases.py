@@ -19,6 +19,7 @@ from backend.store.work import Lease, renew
 log = structlog.get_logger()
 
 RENEW_AT = 0.3  # of the lease
+END_LIMIT = 5.0  # seconds for a renewal that is under way when the process ends
 HELD = 0.9  # of the lease; the rest is for the next bell of whoever takes over a dead worker's work
 
 
@@ -43,6 +44,7 @@ class LeaseKeeper:
         self._seconds = seconds
         self._held: dict[str, _Held] = {}
         self._runner: asyncio.Task[None] | None = None
+        self._is_asleep = True  # between two renewals
 
     def terms(self) -> Lease:
         """Return the terms of a claim made now."""
@@ -76,7 +78,9 @@ class LeaseKeeper:
 
     async def _run(self) -> None:
         while self._held:
+            self._is_asleep = True
             await asyncio.sleep(self._seconds * RENEW_AT)
+            self._is_asleep = False
             try:
                 await self._renew_all()
             except Unavailable as error:  # a lease lasts for three renewals
@@ -114,5 +118,7 @@ class LeaseKeeper:
         """Stop renewing; what is still held runs out by itself."""
         self._held.clear()
         if self._runner is not None:
+            if not self._is_asleep:  # cut off while it connects, it would leave a connection open that nobody knows
+                await asyncio.wait({self._runner}, timeout=END_LIMIT)
             self._runner.cancel()
             await asyncio.gather(self._runner, return_exceptions=True)
