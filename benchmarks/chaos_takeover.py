@@ -152,7 +152,7 @@ async def _kill(crew: TickWorkers, watch: Watch, luck: random.Random) -> None:
 async def follow(world: StormWorld, pieces: Sequence[Piece], began: float) -> None:
     """Look at the pieces until each was renewed, settled or taken over; at most twice the lease."""
     while time.perf_counter() - began < 2 * LEASE:
-        open_ones = [each for each in pieces if each.lane in JUDGED and each.taken is None and not each.is_alive]
+        open_ones = [each for each in pieces if each.taken is None and not each.is_alive]
         if not open_ones:
             return
         rows = {row["id"]: row for row in await world.eye.rows(LEASED, [each.id for each in open_ones])}
