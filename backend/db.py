@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -48,12 +49,22 @@ LOGIN = text(
 PASSING = frozenset({"57P01", "57P02", "57P03", "53300", "25P03", "25P04", "40001", "40P01"})
 SQLITE_BUSY = frozenset({5, 6})  # another connection has the lock, past all patience
 REVISION = re.compile("[0-9]{4}")
-CONNECTIONS = 16  # to PostgreSQL for work, of one process; two more are kept free for leases
+CONNECTIONS = 16  # to PostgreSQL for work, of one process
+KEPT_FREE = 2  # more, for leases and signs of life
 APP_ROLE, WORKER_ROLE = "cart_app", "cart_worker"
 
 
 def _dumps(value: Any) -> str:
     return orjson.dumps(value, default=str, option=orjson.OPT_UTC_Z).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class _Access:
+    """How a transaction begins: over which connections, with what right (None: SQLite has none), to write or not."""
+
+    engine: AsyncEngine
+    scope: dict[str, str] | None
+    writes: bool
 
 
 class Database:
@@ -63,7 +74,7 @@ class Database:
         self.is_sqlite = settings.is_sqlite
         self.engine = _engine(settings)
         # On PostgreSQL, what keeps leases alive does not queue for a connection behind the work they are for.
-        self._kept_free = self.engine if self.is_sqlite else _postgres(settings, 2)
+        self._kept_free = self.engine if self.is_sqlite else _postgres(settings, KEPT_FREE)
         # SQLite has one writer: waiting here in order beats its own busy loop.
         self._writer = asyncio.Lock()
 
@@ -110,22 +121,20 @@ class Database:
             async with AsyncExitStack() as stack:
                 if self.is_sqlite and writes:
                     await stack.enter_async_context(self._writer)
-                yield await self._opened(stack, engine or self.engine, scope, writes=writes)
+                yield await self._opened(stack, _Access(engine or self.engine, scope, writes))
 
-    async def _opened(
-        self, stack: AsyncExitStack, engine: AsyncEngine, scope: dict[str, str] | None, *, writes: bool
-    ) -> AsyncConnection:
+    async def _opened(self, stack: AsyncExitStack, access: _Access) -> AsyncConnection:
         """Begin a transaction on `stack`; once more when the connection turns out to be dead, as nothing was done yet.
 
         Cheaper than a question before each transaction whether its connection lives: that is a round trip each time.
         """
         try:
             try:
-                return await self._open(stack, engine, scope, writes=writes)
+                return await self._open(stack, access)
             except DBAPIError as error:
                 if self.is_sqlite or not is_passing(error):
                     raise
-            return await self._open(stack, engine, scope, writes=writes)
+            return await self._open(stack, access)
         except OSError as error:
             raise Unavailable("the database does not answer") from error
         except PoolTimeout as error:
@@ -135,16 +144,14 @@ class Database:
                 raise
             raise Unavailable("the database does not answer") from error
 
-    async def _open(
-        self, stack: AsyncExitStack, engine: AsyncEngine, scope: dict[str, str] | None, *, writes: bool
-    ) -> AsyncConnection:
+    async def _open(self, stack: AsyncExitStack, access: _Access) -> AsyncConnection:
         async with AsyncExitStack() as opening:
-            connection = await opening.enter_async_context(engine.connect())
+            connection = await opening.enter_async_context(access.engine.connect())
             if self.is_sqlite:
-                await connection.execution_options(begin_immediate=writes)
+                await connection.execution_options(begin_immediate=access.writes)
             await opening.enter_async_context(connection.begin())
-            if scope is not None:
-                await connection.execute(SET_SCOPE, scope)
+            if access.scope is not None:
+                await connection.execute(SET_SCOPE, access.scope)
             await stack.enter_async_context(opening.pop_all())
         return connection
 

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from backend.services.overview import Paging
 from backend.services.wiring import Services
 
-LOOK_EVERY = 0.5  # seconds
+LOOK_EVERY, LOOK_AT_LEAST_EVERY = 0.5, 10.0  # seconds
 WORTH = 30  # a look that took long is not taken again before so many times as long
 LATEST = 5  # beats looked at; a beat is reported once its deliveries are through or the next one is there
 
@@ -154,7 +154,12 @@ async def follow_beats(services: Services, shown: Display, earlier: Iterable[str
                 _tell(shown, cycle, stores)
         if beats:
             _show(shown, beats[0], status, stores)
-        await asyncio.sleep(max(LOOK_EVERY, (time.monotonic() - began) * WORTH))
+        await asyncio.sleep(pause_after(time.monotonic() - began))
+
+
+def pause_after(look: float) -> float:
+    """Return how long to leave the database alone after a look, both in seconds."""
+    return min(max(LOOK_EVERY, look * WORTH), LOOK_AT_LEAST_EVERY)
 
 
 def _state_in_words(status: Mapping[str, Any], stores: int) -> str:
@@ -195,4 +200,4 @@ async def follow_once(services: Services, shown: Display) -> None:
         cycles = (await services.overview.cycles("once", Paging(1))).items
         if cycles and cycles[0]["finished_at"] is None:
             shown.show("one cycle", carts_in_words(cycles[0]), cycles[0]["integrations_polled"], stores)
-        await asyncio.sleep(max(LOOK_EVERY, (time.monotonic() - began) * WORTH))
+        await asyncio.sleep(pause_after(time.monotonic() - began))

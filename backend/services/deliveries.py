@@ -166,10 +166,11 @@ class DeliveryLane:
         lease = self._tools.leases.terms()
         async with self._tools.database.transaction(turn.company_id) as tx:
             store = OutcomeStore(tx, turn.company_id)
-            if not await store.hold(turn, lease):
+            target = await store.hold(turn, lease)
+            if target is None:
                 raise LeaseLost("another worker took the destination over")
             part = await store.take(turn, lease, size, self._due_by or lease.now)
-            denied = await self._tools.superseding.denied(tx, part) if part else set()
+            denied = await self._tools.superseding.denied(tx, part, target) if part else set()
             secrets = secrets or await self._secrets(tx, turn)
         course.taken.update(work.id for work in part if work.id not in denied)
         return part, denied, secrets

@@ -266,7 +266,7 @@ class DeliveryHold:
         """Ask the gate about one destination's deliveries; return how many carts are in them and how many may go."""
         async with self._database.reading(company_id) as tx:
             store = DeliveryStore(tx, company_id)
-            held, (target, _agent, _store) = await store.held_carts(ids), await store.target_of(ids[0])
+            held, (target, _store) = await store.held_carts(ids), await store.target_of(ids[0])
         now = self._clock.now()
         return len(held), sum(decide(attempt_case(each, target, now)).allows for each in held)
 

@@ -35,11 +35,10 @@ class Superseding:
         self._clock = clock
         self._carts = carts
 
-    async def denied(self, tx: Transaction, part: Sequence[DeliveryWork]) -> set[str]:
-        """Return which of these deliveries, all of one destination, may no longer be sent as they are."""
+    async def denied(self, tx: Transaction, part: Sequence[DeliveryWork], target: Target) -> set[str]:
+        """Return which of these deliveries, all to `target`, may no longer be sent as they are."""
         store = DeliveryStore(tx, part[0].company_id)
         held = await store.held_carts(sorted(work.id for work in part))
-        target, _agent, _integration = await store.target_of(part[0].id)
         decisions = self._decide(held, target)
         return {each.delivery_id for each in held if not decisions[each.id].allows}
 
@@ -54,12 +53,12 @@ class Superseding:
             ids = [each.cart_id for each in await store.held_carts([work.id])]
             rows = await CartStore(tx, work.company_id).load(ids, lock=True)
             held = await store.held_carts([work.id])  # once more, now that nobody can change the carts
-            target, agent_id, integration_id = await store.target_of(work.id)
+            target, integration_id = await store.target_of(work.id)
             views = {view.row.id: view for view in await self._carts.views(tx, work.company_id, rows)}
             decisions = self._decide(held, target)
             keep = [each for each in held if decisions[each.id].allows]
             made = await self._parcels(tx, work, integration_id, [(each, views[each.cart_id]) for each in keep], target)
-            fresh = [(_replacement(work, parcel, (target.id, agent_id, integration_id)), parcel) for parcel in made]
+            fresh = [(_replacement(work, parcel, target, integration_id), parcel) for parcel in made]
             replacement = fresh[0][0].id if fresh else None
             if not await store.supersede(work.id, work.token, replacement, now):
                 return  # the lease was lost: somebody else decides now
@@ -87,16 +86,15 @@ class Superseding:
         return parcels(work.type, agent.sender(shown), entries, target.max_carts)
 
 
-def _replacement(work: DeliveryWork, parcel: Parcel, ids: tuple[str, str, str]) -> NewDelivery:
+def _replacement(work: DeliveryWork, parcel: Parcel, target: Target, integration_id: str) -> NewDelivery:
     """Return the delivery that takes over: a new message id, the old one's attempts and times."""
-    destination_id, agent_id, integration_id = ids
     return NewDelivery(
         id=new_id(),
-        destination_id=destination_id,
-        agent_id=agent_id,
+        destination_id=target.id,
+        agent_id=target.agent_id,
         integration_id=integration_id,
         type=work.type,
-        webhook_id=webhook_id(destination_id, [entry.event_id for entry in parcel.entries]),
+        webhook_id=webhook_id(target.id, [entry.event_id for entry in parcel.entries]),
         body=parcel.body,
         cart_count=len(parcel.entries),
         next_attempt_at=work.due_at,

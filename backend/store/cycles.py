@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Row, delete, desc, func, insert, or_, select, update
+from sqlalchemy import Integer, Row, bindparam, delete, desc, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -128,13 +129,14 @@ ROW_OF = ("company_id", "cycle_id", "worker_id")
 async def add_counts(connection: AsyncConnection, company_id: str, where: tuple[str, str], tally: Tally) -> None:
     """Add `tally` to the row of (cycle, worker), if the cycle is still kept; as the company or as the worker."""
     cycle_id, worker_id = where
-    c = poll_cycle_counts.c
-    mine = (c.company_id == company_id) & (c.cycle_id == cycle_id) & (c.worker_id == worker_id)
-    sums = {name: c[name] + count for name, count in tally.counts.items() if count}
-    if sums and not (tally.platforms or tally.value):  # as of deliveries: there is nothing to join, so nothing to read
-        done = await connection.execute(update(poll_cycle_counts).where(mine).values(**sums))
+    counts = {name: count for name, count in tally.counts.items() if count}
+    if counts and not (tally.platforms or tally.value):  # as of deliveries: there is nothing to join, so none to read
+        row = {"company": company_id, "cycle": cycle_id, "worker": worker_id}
+        done = await connection.execute(_adding(tuple(sorted(counts))), row | {f"{n}_more": counts[n] for n in counts})
         if done.rowcount:
             return
+    c = poll_cycle_counts.c
+    mine = (c.company_id == company_id) & (c.cycle_id == cycle_id) & (c.worker_id == worker_id)
     query = select(c.platforms, c.value).where(mine).with_for_update()
     found = (await connection.execute(query)).one_or_none()
     if found is None:
@@ -149,7 +151,20 @@ async def add_counts(connection: AsyncConnection, company_id: str, where: tuple[
     both = Tally(platforms=set(found.platforms), value={k: Decimal(v) for k, v in found.value.items()})
     both.merge(tally)
     shown = {"platforms": sorted(both.platforms), "value": {k: str(v) for k, v in both.value.items()}}
-    await connection.execute(update(poll_cycle_counts).where(mine).values(**sums, **shown))
+    await connection.execute(
+        update(poll_cycle_counts)
+        .where(mine)
+        .values(**{name: c[name] + count for name, count in counts.items()}, **shown)
+    )
+
+
+@cache
+def _adding(names: tuple[str, ...]) -> Any:
+    """Return the statement that adds to these counts of one row; made once, as it runs with every slice sent."""
+    c = poll_cycle_counts.c
+    mine = (c.company_id == bindparam("company")) & (c.cycle_id == bindparam("cycle"))
+    sums = {name: c[name] + bindparam(f"{name}_more", type_=Integer) for name in names}
+    return update(poll_cycle_counts).where(mine, c.worker_id == bindparam("worker")).values(**sums)
 
 
 def _tally(row: Row[Any]) -> Tally:

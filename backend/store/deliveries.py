@@ -104,6 +104,9 @@ _DECIDED = Bulk(
 )
 _REDECIDED = Bulk(delivery_carts, (*_VERDICT, "id"))
 
+# The columns of a destination that make a `Target`, in its order.
+TARGET = ("id", "agent_id", "max_carts_per_payload", "include_uncontactable", "include_opted_out")
+_TARGET = tuple(destinations.c[name] for name in TARGET)
 
 _HELD = (
     select(
@@ -140,15 +143,12 @@ class DeliveryStore:
 
     async def targets(self, agent_id: str) -> list[Target]:
         """Return the agent's destinations that take new deliveries (a disabled one keeps what it is owed)."""
-        query = select(destinations).where(
+        query = select(*_TARGET).where(
             destinations.c.company_id == self._company,
             destinations.c.agent_id == agent_id,
             destinations.c.status.in_(["active", "disabled"]),
         )
-        return [
-            Target(row.id, row.agent_id, row.max_carts_per_payload, row.include_uncontactable, row.include_opted_out)
-            for row in await self._connection.execute(query.order_by(destinations.c.name))
-        ]
+        return [Target(*row) for row in await self._connection.execute(query.order_by(destinations.c.name))]
 
     async def decided(self, cart_ids: Sequence[str], event_type: str) -> dict[tuple[str, str, int], tuple[str, bool]]:
         """Return (destination, cart, episode) -> (row id, whether it is in a delivery) of earlier decisions."""
@@ -215,10 +215,10 @@ class DeliveryStore:
         )
         return done.rowcount == 1
 
-    async def target_of(self, delivery_id: str) -> tuple[Target, str, str]:
-        """Return a delivery's destination, agent id and integration id."""
+    async def target_of(self, delivery_id: str) -> tuple[Target, str]:
+        """Return a delivery's destination and integration id."""
         query = (
-            select(destinations, deliveries.c.integration_id)
+            select(*_TARGET, deliveries.c.integration_id)
             .join(
                 deliveries,
                 (deliveries.c.company_id == destinations.c.company_id)
@@ -226,11 +226,8 @@ class DeliveryStore:
             )
             .where(deliveries.c.company_id == self._company, deliveries.c.id == delivery_id)
         )
-        row = (await self._connection.execute(query)).one()
-        target = Target(
-            row.id, row.agent_id, row.max_carts_per_payload, row.include_uncontactable, row.include_opted_out
-        )
-        return target, row.agent_id, row.integration_id
+        *target, integration_id = (await self._connection.execute(query)).one()
+        return Target(*target), integration_id
 
 
 def _verdict(row: CartDecision, now: datetime) -> tuple[Any, ...]:

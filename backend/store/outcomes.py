@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, bindparam, exists, func, select, update
+from sqlalchemy import BindParameter, Integer, String, and_, bindparam, case, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.domain.ids import new_id
-from backend.domain.work import DeliveryWork, DestinationTurn
+from backend.domain.work import DeliveryWork, DestinationTurn, Target
 from backend.models import carts, deliveries, delivery_attempts, delivery_carts, destinations
 from backend.models.base import UtcDateTime
 from backend.store.bulk import Bulk
-from backend.store.work.leases import MOST, NOW, Lease, claiming, terms, unleased
+from backend.store.deliveries import TARGET
+from backend.store.work.leases import MOST, NOW, TOKEN, UNTIL, Lease, claiming, terms, unleased
 
 _SENT = (
     "destination_id",
@@ -62,13 +63,22 @@ _SETTLED = Bulk(
 )
 
 
+def _open(name: str, kind: type[Any] = String) -> BindParameter[Any]:
+    """Return the open value of a statement that is made once."""
+    return bindparam(name, type_=kind)
+
+
+COMPANY, DESTINATION, IDS = _open("company"), _open("destination"), bindparam("ids", expanding=True, type_=String)
+_THIS = and_(destinations.c.company_id == COMPANY, destinations.c.id == DESTINATION)
+
+
 def _taking() -> Any:
     """Return the statement that takes a destination's longest due deliveries."""
     d = deliveries.c
     due = (
         select(d.company_id, d.id)
-        .where(d.company_id == bindparam("company"), d.destination_id == bindparam("destination"))
-        .where(d.state == "pending", d.next_attempt_at <= bindparam("due_by", type_=UtcDateTime), unleased(deliveries))
+        .where(d.company_id == COMPANY, d.destination_id == DESTINATION)
+        .where(d.state == "pending", d.next_attempt_at <= _open("due_by", UtcDateTime), unleased(deliveries))
         .order_by(d.next_attempt_at)  # and nothing more: the index then hands over the first ones without sorting
         .limit(MOST)
     )
@@ -77,6 +87,60 @@ def _taking() -> Any:
     return claim.returning(*(d[name] for name in _SENT))
 
 
+def _contacted() -> Any:
+    """Return the statement that notes the handing off of the carts in some deliveries.
+
+    They are locked in the order that a page locks them in, so that the two never wait for each other.
+    """
+    mine, held = carts.c.company_id == COMPANY, delivery_carts.c
+    sent = and_(held.company_id == COMPANY, held.delivery_id.in_(IDS))
+    ids = select(held.cart_id).where(sent)
+    ordered = select(carts.c.id).where(mine, carts.c.id.in_(ids)).order_by(carts.c.id).with_for_update(key_share=True)
+    locked = ordered.cte("locked").prefix_with("MATERIALIZED", dialect="postgresql")
+    is_present = exists().where(sent, held.cart_id == carts.c.id, held.episode == carts.c.episode)
+    return (
+        update(carts)
+        .where(mine, carts.c.id.in_(select(locked.c.id)), carts.c.contacted_at.is_(None), is_present)
+        .values(contacted_at=NOW)
+    )
+
+
+def _noting() -> Any:
+    """Return the statement that stores what attempts said of a destination."""
+    c, succeeded = destinations.c, _open("succeeded_at", UtcDateTime)
+    error, failed_at = _open("error"), _open("failed_at", UtcDateTime)
+    gone, in_a_row = _open("gone"), _open("in_a_row", Integer)
+    return (
+        update(destinations)
+        .where(_THIS)
+        .values(
+            held_until=UNTIL,
+            failures=case((succeeded.is_not(None), in_a_row), else_=c.failures + in_a_row),
+            last_success_at=func.coalesce(succeeded, c.last_success_at),
+            last_error=func.coalesce(error, c.last_error),
+            last_error_at=func.coalesce(failed_at, c.last_error_at),
+            status=case((gone.is_not(None), "disabled"), else_=c.status),
+            status_reason=func.coalesce(gone, c.status_reason),
+        )
+    )
+
+
+# Made once, with their values left open: each runs several times in every turn.
+_HELD = and_(_THIS, destinations.c.lease_token == TOKEN)
+_HOLD = (
+    update(destinations)
+    .where(_HELD, destinations.c.lease_expires_at > NOW)
+    .values(lease_expires_at=UNTIL)
+    .returning(*(destinations.c[name] for name in TARGET))
+)
+_END_TURN = update(destinations).where(_HELD).values(lease_token=None, lease_expires_at=None)
+_STILL_HELD = (
+    select(deliveries.c.id)
+    .where(deliveries.c.company_id == COMPANY, deliveries.c.id.in_(IDS), deliveries.c.lease_token == TOKEN)
+    .where(deliveries.c.lease_expires_at > NOW)
+    .with_for_update(key_share=True)
+)
+_CONTACTED, _NOTE = _contacted(), _noting()
 _TAKE = _taking()
 
 
@@ -116,23 +180,14 @@ class OutcomeStore:
         self._connection = connection
         self._company = company_id
 
-    async def hold(self, turn: DestinationTurn, lease: Lease) -> bool:
-        """Renew the destination's lease and lock it until the transaction ends; False when the lease was lost.
+    async def hold(self, turn: DestinationTurn, lease: Lease) -> Target | None:
+        """Renew the destination's lease and lock it until the transaction ends; None when the lease was lost.
 
         The keeper of leases passes over rows that are locked, as this one is most of the time when there is much to do.
         """
-        c = destinations.c
-        done = await self._connection.execute(
-            update(destinations)
-            .where(
-                c.company_id == self._company,
-                c.id == turn.destination_id,
-                c.lease_token == turn.token,
-                c.lease_expires_at > lease.now,
-            )
-            .values(lease_expires_at=lease.until)
-        )
-        return bool(done.rowcount)
+        values = terms(lease, turn.token, company=self._company, destination=turn.destination_id)
+        row = (await self._connection.execute(_HOLD, values)).one_or_none()
+        return Target(*row) if row is not None else None
 
     async def take(self, turn: DestinationTurn, lease: Lease, most: int, due_by: datetime) -> list[DeliveryWork]:
         """Take the destination's longest due deliveries and count an attempt of each."""
@@ -143,20 +198,13 @@ class OutcomeStore:
     async def end_turn(self, turn: DestinationTurn, unbegun: Sequence[str], later: datetime | None) -> None:
         """Give the destination back, with the deliveries that were taken and never begun; `later`: due then."""
         await self.release(unbegun, turn.token, later)
-        c = destinations.c
-        await self._connection.execute(
-            update(destinations)
-            .where(c.company_id == self._company, c.id == turn.destination_id, c.lease_token == turn.token)
-            .values(lease_token=None, lease_expires_at=None)
-        )
+        values = {"company": self._company, "destination": turn.destination_id, "token": turn.token}
+        await self._connection.execute(_END_TURN, values)
 
-    async def still_held(self, ids: Sequence[str], token: str, now: datetime, *, lock: bool = True) -> set[str]:
-        """Return which deliveries are still held under `token`; `lock` keeps them so until the transaction ends."""
-        c = deliveries.c
-        query = select(c.id).where(
-            c.company_id == self._company, c.id.in_(ids), c.lease_token == token, c.lease_expires_at > now
-        )
-        return set((await self._connection.execute(query.with_for_update(key_share=True) if lock else query)).scalars())
+    async def still_held(self, ids: Sequence[str], token: str, now: datetime) -> set[str]:
+        """Return which deliveries are still held under `token`, and keep them so until the transaction ends."""
+        values = {"company": self._company, "ids": list(ids), "token": token, "now": now}
+        return set((await self._connection.execute(_STILL_HELD, values)).scalars())
 
     async def settle(self, results: Sequence[Settled], worker_id: str, now: datetime) -> None:
         """Store attempts and each delivery's state, and give the leases back."""
@@ -167,27 +215,9 @@ class OutcomeStore:
 
     async def _note_contact(self, delivery_ids: Sequence[str], now: datetime) -> None:
         """Note on the carts that their present episode was handed off; recovery is measured from there."""
-        if not delivery_ids:
-            return
-        held = delivery_carts.c
-        told = exists().where(
-            and_(
-                held.company_id == self._company,
-                held.cart_id == carts.c.id,
-                held.episode == carts.c.episode,
-                held.delivery_id.in_(delivery_ids),
-            )
-        )
-        ids = select(held.cart_id).where(held.company_id == self._company, held.delivery_id.in_(delivery_ids))
-        mine = (carts.c.company_id == self._company) & carts.c.id.in_(ids)
-        if self._connection.dialect.name != "sqlite":
-            # Locked in the order that a page locks them in, so that the two never wait for each other.
-            await self._connection.execute(
-                select(carts.c.id).where(mine).order_by(carts.c.id).with_for_update(key_share=True)
-            )
-        await self._connection.execute(
-            update(carts).where(mine, carts.c.contacted_at.is_(None), told).values(contacted_at=now)
-        )
+        if delivery_ids:
+            values = {"company": self._company, "ids": list(delivery_ids), "now": now}
+            await self._connection.execute(_CONTACTED, values)
 
     async def release(self, ids: Sequence[str], token: str, later: datetime | None = None) -> None:
         """Give back claimed deliveries that were never begun; their attempt is not counted. `later`: due then."""
@@ -202,19 +232,16 @@ class OutcomeStore:
 
     async def note_health(self, destination_id: str, health: Health, now: datetime) -> None:
         """Store what the attempts say of the destination."""
-        c = destinations.c
-        values: dict[str, Any] = {"held_until": health.held_until, "failures": health.failures}
-        if not health.had_success:
-            values["failures"] = c.failures + health.failures
-        if health.had_success:
-            values["last_success_at"] = now
-        if health.last_error is not None:
-            values |= {"last_error": health.last_error, "last_error_at": now}
-        if health.is_gone:
-            values |= {"status": "disabled", "status_reason": "it answered 410 Gone"}
-        await self._connection.execute(
-            update(destinations).where(c.company_id == self._company, c.id == destination_id).values(**values)
-        )
+        failed_at = None if health.last_error is None else now
+        told = {
+            "until": health.held_until,
+            "succeeded_at": now if health.had_success else None,
+            "in_a_row": health.failures,
+            "error": health.last_error,
+            "failed_at": failed_at,
+            "gone": "it answered 410 Gone" if health.is_gone else None,
+        }
+        await self._connection.execute(_NOTE, {"company": self._company, "destination": destination_id, **told})
 
 
 def _delivery_work(row: Any) -> DeliveryWork:

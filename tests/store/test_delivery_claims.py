@@ -194,7 +194,8 @@ class TestSlices:
         async with world.database.transaction(outlet[0]) as tx:
             store = OutcomeStore(tx, outlet[0])
             rows_held = [await store.still_held([row_id], turn.token, NOW + late * SECOND) for late in (0, 10)]
-            turns_held = [await store.hold(turn, Lease(NOW + late * SECOND, 10.0)) for late in (0, 10)]
+            held = [await store.hold(turn, Lease(NOW + late * SECOND, 10.0)) for late in (0, 10)]
+        turns_held = [target is not None for target in held]
         assert (rows_held, turns_held) == ([{row_id}, set()], [True, False])
 
     async def test_a_renewal_reaches_the_destination_and_what_was_taken(self, world: World, outlet: Outlet) -> None:

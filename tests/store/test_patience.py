@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import text
 
+from backend.clock import Clock
 from backend.db import CONNECTIONS, Database
-from backend.errors import Unavailable
-from backend.store.work import renew
+from backend.errors import LeaseLost, Unavailable
+from backend.services.leases import LeaseKeeper
 from tests.worlds import opened_world
 
 
@@ -20,6 +20,11 @@ from tests.worlds import opened_world
 async def database(postgresql_url: str) -> AsyncIterator[Database]:
     async with opened_world(postgresql_url) as world:
         yield world.database
+
+
+async def work_without_end(keeper: LeaseKeeper) -> None:
+    with keeper.holding("polls", "nobody's"):
+        await asyncio.Event().wait()
 
 
 @pytest.mark.parametrize(
@@ -31,10 +36,11 @@ async def test_a_session_has_limits(database: Database, setting: str, limit: str
         assert (await tx.execute(text(f"SHOW {setting}"))).scalar_one() == limit
 
 
-async def test_leases_are_renewed_while_work_has_taken_every_connection(
+async def test_leases_are_looked_after_while_work_has_taken_every_connection(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Else a worker that is alive and merely busy would lose what it has in hand to another.
+    keeper = LeaseKeeper(database, Clock(), 0.2, "w")
     monkeypatch.setattr(database.engine.sync_engine.pool, "_timeout", 0.2)
     async with AsyncExitStack() as stack:
         for _ in range(CONNECTIONS):
@@ -42,5 +48,6 @@ async def test_leases_are_renewed_while_work_has_taken_every_connection(
         with pytest.raises(Unavailable, match="no connection"):
             async with database.work():
                 pass
-        async with asyncio.timeout(10), database.keeping() as tx:
-            assert (await renew(tx, "polls", ["nobody's"], datetime.now(UTC))).alive == set()
+        with pytest.raises(LeaseLost):  # only the database can have told the keeper that no row has this lease
+            await asyncio.wait_for(work_without_end(keeper), 30)
+    await keeper.aclose()
