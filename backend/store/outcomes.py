@@ -69,7 +69,6 @@ def _open(name: str, kind: type[Any] = String) -> BindParameter[Any]:
 
 
 COMPANY, DESTINATION, IDS = _open("company"), _open("destination"), bindparam("ids", expanding=True, type_=String)
-_THIS = and_(destinations.c.company_id == COMPANY, destinations.c.id == DESTINATION)
 
 
 def _taking() -> Any:
@@ -112,7 +111,7 @@ def _noting() -> Any:
     gone, in_a_row = _open("gone"), _open("in_a_row", Integer)
     return (
         update(destinations)
-        .where(_THIS)
+        .where(c.company_id == COMPANY, c.id == DESTINATION)
         .values(
             held_until=UNTIL,
             failures=case((succeeded.is_not(None), in_a_row), else_=c.failures + in_a_row),
@@ -126,7 +125,9 @@ def _noting() -> Any:
 
 
 # Made once, with their values left open: each runs several times in every turn.
-_HELD = and_(_THIS, destinations.c.lease_token == TOKEN)
+_HELD = and_(
+    destinations.c.company_id == COMPANY, destinations.c.id == DESTINATION, destinations.c.lease_token == TOKEN
+)
 _HOLD = (
     update(destinations)
     .where(_HELD, destinations.c.lease_expires_at > NOW)
