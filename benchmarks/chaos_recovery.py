@@ -6,10 +6,11 @@ import asyncio
 import random
 import statistics
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from benchmarks.chaos_course import Outcome
 from benchmarks.storm_world import StormWorld
@@ -19,7 +20,7 @@ FEED_EVERY = 0.25  # seconds
 STUCK = 120.0  # seconds that nothing may wait
 DAY = 86_400.0
 WANTED = 0.997  # availability
-HEADINGS = ("fault", "times", "recovered after, s, median", "longest", "availability at one a day")
+HEADINGS = ("fault", "times", "recovered after, s, median", "longest", "availability at one a day", "seed")
 LEGEND = f"""Recovered: nothing was left that had been due when the fault struck, while new work came.
 One fault of each kind a day, each taking its longest time and counted as an outage of everything; wanted are
 {WANTED:.1%}, which is {DAY * (1 - WANTED):.0f} s a day."""
@@ -91,15 +92,21 @@ async def fed(world: StormWorld, per_second: float, luck: random.Random) -> Asyn
         raise error
 
 
-def availability(recoveries: dict[str, list[float]]) -> Outcome:
-    """Return the table of an installation that each kind of fault strikes once a day, by its longest recovery."""
-    outcome = Outcome("Availability", "From the recoveries of the experiments of this run", HEADINGS, LEGEND)
-    for kind, times in recoveries.items():
+def availability(recoveries: dict[str, list[float]], seed: int, earlier: Sequence[Mapping[str, Any]]) -> Outcome:
+    """Return the table of an installation that each kind of fault strikes once a day, by its longest recovery.
+
+    `earlier` is what is kept of runs before this one; it stands for the kinds of fault that were left out this time.
+    """
+    outcome = Outcome("Availability", "From the recoveries of each experiment's latest run", HEADINGS, LEGEND)
+    fresh = [{"fault": kind, "seconds": times, "seed": seed} for kind, times in recoveries.items()]
+    outcome.raw = [*fresh, *(dict(row) for row in earlier if row["fault"] not in recoveries)]
+    down = 0.0
+    for row in outcome.raw:
+        times: list[float] = row["seconds"]
         cells = (str(len(times)), f"{statistics.median(times):.1f}", f"{max(times):.1f}", _percent(max(times)))
-        outcome.rows.append([kind, *cells])
-    down = sum(max(times) for times in recoveries.values())
-    outcome.rows.append(["all of them", "", "", f"{down:.1f}", _percent(down)])
-    outcome.raw = [{"fault": kind, "seconds": times} for kind, times in recoveries.items()]
+        outcome.rows.append([row["fault"], *cells, str(row["seed"])])
+        down += max(times)
+    outcome.rows.append(["all of them", "", "", f"{down:.1f}", _percent(down), ""])
     if down > DAY * (1 - WANTED):
         outcome.violations.append(f"{_percent(down)} is less than {WANTED:.1%}")
     return outcome

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -37,10 +38,12 @@ class Series:
 
 def page(name: str, outcome: Outcome, series: Series) -> str:
     """Return the page that is kept of one experiment."""
-    command = f"`{series.command} --only {name}`"
+    only = f" --only {name}" if name != "availability" else ""
+    command = f"`{series.command}{only}`"
+    took = f"{outcome.seconds:.0f} s. " if outcome.seconds else ""
     parts = [
         f"# {outcome.title}",
-        f"{series.date}, {series.form} form; {command}; {outcome.seconds:.0f} s. {outcome.setting}.",
+        f"{series.date}, {series.form} form; {command}; {took}{outcome.setting}.",
         machine(series),
         table(outcome.headings, outcome.rows),
         outcome.legend,
@@ -69,12 +72,18 @@ def raw(name: str, outcome: Outcome, series: Series) -> str:
     return b"".join(lines).decode()
 
 
+def kept(name: str, series: Series, folder: Path) -> list[dict[str, Any]]:
+    """Return what is raw of an earlier run in the same form; nothing where there was none."""
+    file = folder / f"chaos-{series.form}-{name}.jsonl"
+    return [orjson.loads(line) for line in file.read_bytes().splitlines()] if file.is_file() else []
+
+
 def keep(name: str, outcome: Outcome, series: Series, folder: Path) -> str:
     """Write the page and what is raw; return the page."""
     folder.mkdir(parents=True, exist_ok=True)
-    text, kept = page(name, outcome, series), folder / f"chaos-{series.form}-{name}.md"
-    kept.write_text(text)
-    kept.with_suffix(".jsonl").write_text(raw(name, outcome, series))
+    text, file = page(name, outcome, series), folder / f"chaos-{series.form}-{name}.md"
+    file.write_text(text)
+    file.with_suffix(".jsonl").write_text(raw(name, outcome, series))
     return text
 
 

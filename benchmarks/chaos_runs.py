@@ -18,7 +18,7 @@ from benchmarks import chaos_database, chaos_pairs, chaos_points, chaos_redis, c
 from benchmarks.chaos_course import Course, Outcome
 from benchmarks.chaos_postgres import databases
 from benchmarks.chaos_recovery import availability
-from benchmarks.chaos_report import Series, keep
+from benchmarks.chaos_report import Series, keep, kept
 from benchmarks.servers import ROOT
 
 Experiment = Callable[[Course], Awaitable[Outcome]]
@@ -71,7 +71,8 @@ def main() -> int:
             sys.stdout.write(keep(name, outcomes[name], series, options.results) + "\n")
             sys.stdout.flush()
     if recoveries := {kind: times for outcome in outcomes.values() for kind, times in outcome.recoveries.items()}:
-        outcomes["availability"] = availability(recoveries)
+        earlier = kept("availability", series, options.results)
+        outcomes["availability"] = availability(recoveries, series.seed, earlier)
         sys.stdout.write(keep("availability", outcomes["availability"], series, options.results) + "\n")
     bad = [f"not passed: {name}: {fault}" for name, outcome in outcomes.items() for fault in outcome.violations]
     course.tell("\n".join(bad) or "all passed")  # once more at the end, where a log is read first
