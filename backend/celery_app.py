@@ -113,15 +113,18 @@ class Crew:
         self._settings = settings
         self._host: LaneHost | None = None
         for signal, receiver in (
-            (signals.celeryd_init, self.give_name),
+            (signals.celeryd_init, self.look_first),
             (signals.worker_init, self.prepare),
             (signals.worker_shutting_down, self.wind_down),
             (signals.worker_shutdown, self.end),
         ):
             signal.connect(receiver, weak=False)
 
-    def give_name(self, instance: Any, **_: Any) -> None:
-        """Tell several workers of one machine apart, unless -n does."""
+    def look_first(self, instance: Any, options: Any, **_: Any) -> None:
+        """Refuse a lane that there is none of, and tell several workers of one machine apart, unless -n does."""
+        asked: list[str] | str = options.get("queues") or []
+        if unknown := sorted(set(asked if isinstance(asked, list) else asked.split(",")) - set(LANE_NAMES)):
+            refuse(f"-Q: no lane is called {unknown[0]!r}: choose from {', '.join(LANE_NAMES)}")
         name, _at, host = instance.hostname.partition("@")
         if name == "celery":
             instance.hostname = f"worker-{os.getpid()}@{host}"

@@ -14,11 +14,13 @@ from dotenv.parser import parse_stream
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from backend.errors import SetupProblem
+from backend.domain.signing import secret_bytes
+from backend.errors import BadInput, SetupProblem
 
 ROOT = Path(__file__).resolve().parent.parent
 REDIS_SCHEMES = ("redis", "rediss")
 BROKER_SCHEMES = (*REDIS_SCHEMES, "amqp", "amqps")
+HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
 HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:]*)(:[0-9]*)?")
 
 
@@ -142,14 +144,32 @@ class Settings(BaseSettings):
                 "postgresql://carts:password@db.example.com/carts; SQLite is for one process in development"
             )
         check_server_url("REDIS_URL", self.redis_url, REDIS_SCHEMES)
+        self._check_redis_parts()
         check_server_url("CELERY_BROKER_URL", self.celery_broker_url, BROKER_SCHEMES)
+        self._check_default_destination()
+        if self.master_key:
+            read_master_key(self.master_key)
+        return self
+
+    def _check_redis_parts(self) -> None:
+        """Refuse a host that is none, and a password that would go nowhere. Raises `ValueError`."""
+        if self.redis_host and not HOST.fullmatch(self.redis_host):
+            raise ValueError("REDIS_HOST: must be a host name or an address alone; a whole URL is REDIS_URL")
+        if self.redis_password and not (self.redis_host or self.redis_url):
+            raise ValueError("REDIS_PASSWORD needs REDIS_HOST")
+
+    def _check_default_destination(self) -> None:
+        """Refuse an address that is none, and a secret that nothing could be signed with. Raises `ValueError`."""
+        check_server_url("EXTERNAL_API_URL", self.external_api_url, ("https", "http"))
         if self.external_api_url and not self.external_api_secret:
             raise ValueError(
                 "EXTERNAL_API_URL needs EXTERNAL_API_SECRET (whsec_...), or its payloads could not be signed"
             )
-        if self.master_key:
-            read_master_key(self.master_key)
-        return self
+        if self.external_api_secret:
+            try:
+                secret_bytes(self.external_api_secret)
+            except BadInput as error:
+                raise ValueError(f"EXTERNAL_API_SECRET: {error}") from None
 
     @cached_property
     def is_sqlite(self) -> bool:

@@ -7,9 +7,11 @@ listens where HOST and PORT say.
 from __future__ import annotations
 
 import asyncio
+import signal
+import socket
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 # Started from inside backend/, this file is the module `main` and the project's root is not on the path. Everything
@@ -50,7 +52,7 @@ from backend.routers.deps import SignIn
 from backend.routers.edge import BodyGuard, Edge
 from backend.routers.problems import add_handlers
 from backend.services.wiring import build_services
-from backend.worker import Post, Worker
+from backend.worker import Post, Worker, check_alone
 
 ROUTERS = (
     polling,
@@ -141,17 +143,54 @@ def __getattr__(name: str) -> FastAPI:
     return made
 
 
+class _Server(uvicorn.Server):
+    """A server that has ended in order once SIGTERM was obeyed; uvicorn's own would let the signal strike after all."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Ask the server to end at the first signal, and to hurry at the second."""
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
 def serve(settings: Settings, lanes: tuple[str, ...] = LANE_NAMES) -> None:
-    """Serve on HOST and PORT until SIGINT or SIGTERM. Raises `SetupProblem` before anything is served."""
+    """Serve on HOST and PORT until SIGINT or SIGTERM. Raises `SetupProblem` before anything is served or begun."""
     app = create_app(settings, lanes)
+    _check_port(settings)
     asyncio.run(_look_first(settings))
-    uvicorn.run(app, host=settings.host, port=settings.port)
+    server = _Server(uvicorn.Config(app, host=settings.host, port=settings.port))
+    server.run()
+    if not server.started:
+        raise SetupProblem("the service did not start; the lines above say why")
+
+
+def _check_port(settings: Settings) -> None:
+    """Refuse a port that cannot be listened on, before the loops begin: a server looks only after that."""
+    try:
+        family, kind, _protocol, _name, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        told = f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}"
+        raise SetupProblem(f"{told}; set HOST and PORT to what is free") from None
 
 
 async def _look_first(settings: Settings) -> None:
     """Find what is wrong with the database or the keys now: a server tells of it with a trace."""
     await prepare_database(settings)
-    await (await build_services(settings)).aclose()
+    services = await build_services(settings)
+    try:
+        if settings.run_loops:
+            check_alone(services)
+    finally:
+        await services.aclose()
 
 
 if __name__ == "__main__":

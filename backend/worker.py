@@ -36,8 +36,9 @@ LOOK_AGAIN = 1.0  # seconds between bells of the poll lane: at each beat, and fo
 FORGET_WORKERS = timedelta(hours=1)
 ONE_AT_A_TIME = (
     "another process runs the background loops of this SQLite database: set DATABASE_URL to a PostgreSQL database "
-    "to run several, or use run_abandoned_cart_polling.py --once, which works beside them"
+    "to run several"
 )
+REFUSED = f"{ONE_AT_A_TIME}, or use run_abandoned_cart_polling.py --once, which works beside them"
 
 
 def quiet_collector() -> None:
@@ -142,6 +143,11 @@ class Worker:
         """Whether this process may run the loops: always on PostgreSQL, one process at a time on SQLite."""
         return self._lock is None or self._lock.take()
 
+    def let_the_loops_go(self) -> None:
+        """Leave the loops to another process."""
+        if self._lock is not None:
+            self._lock.release()
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run the loops while the block lasts, then let work in flight end within the drain limit."""
@@ -150,6 +156,8 @@ class Worker:
         self._scheduler.add_job(self._keep_signed_in, "interval", seconds=SIGN_IN_EVERY, id="sign-in")
         self._scheduler.start()
         log.info("worker.started", role=self.post.role, lanes=self.post.lanes, bell=self.post.bell)
+        if not self.holds_the_loops():
+            log.warning("worker.stands_by", words=ONE_AT_A_TIME)
         try:
             yield
         finally:
@@ -178,6 +186,8 @@ class Worker:
     async def _try_to_sign_in(self) -> None:
         try:
             await self._sign_in()
+        except Unavailable as error:
+            log.warning("worker.sign_in_failed", reason=str(error))
         except Exception:  # whatever it was, the worker lives on and says so
             log.exception("worker.sign_in_failed")
 
@@ -198,7 +208,7 @@ class Worker:
 
     def _note(self, *, has_loops: bool) -> str:
         if not has_loops:
-            return "another process holds the background loops of this SQLite database; start and stop still act on it"
+            return f"{ONE_AT_A_TIME}, or RUN_LOOPS=false here; start and stop still act on it"
         only = "" if self.post.lanes == LANE_NAMES else f": {', '.join(self.post.lanes)} only"
         return f"this process runs the background loops{only}"
 
@@ -259,6 +269,9 @@ class Worker:
         """Work on a lane until nothing is due; a failure is logged and the next bell tries again."""
         try:
             return await self._services.poller.ring(lane)
+        except Unavailable as error:
+            log.warning("bell.failed", lane=lane, reason=str(error))
+            return False
         except Exception:  # the rows are still due: the next bell finds them
             log.exception("bell.failed", lane=lane)
             return False
@@ -279,9 +292,16 @@ class Worker:
                 await InstallationStore(tx).sign_out(self._services.leases.worker_id)
         except Unavailable:  # the row is forgotten within the hour
             log.warning("worker.sign_out_failed")
-        if self._lock is not None:
-            self._lock.release()
+        self.let_the_loops_go()
         log.info("worker.ended", role=self.post.role, cut_off=sum(task.cancelled() for task in running))
+
+
+def check_alone(services: Services) -> None:
+    """Refuse to be a second process that runs the loops on one SQLite file. Raises `SetupProblem`."""
+    worker = Worker(services)
+    if not worker.holds_the_loops():
+        raise SetupProblem(REFUSED)
+    worker.let_the_loops_go()
 
 
 @asynccontextmanager
@@ -295,7 +315,7 @@ async def at_work(settings: Settings, post: Post) -> AsyncIterator[Worker]:
     try:
         worker = Worker(services, post)
         if not worker.holds_the_loops():
-            raise SetupProblem(ONE_AT_A_TIME)
+            raise SetupProblem(REFUSED)
         async with worker.running(), services.watch.running(), serving_metrics(services.exposition, settings):
             yield worker
     finally:

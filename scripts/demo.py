@@ -54,6 +54,7 @@ def main(
     """Run the main job on simulated stores, with its console, until Ctrl-C."""
     try:
         refuse_busy(port)
+        make_folder(folder)
         asyncio.run(run(port, folder.resolve(), keep=keep))
     except SetupProblem as problem:
         print(problem, file=sys.stderr)
@@ -71,6 +72,14 @@ def refuse_busy(port: int) -> None:
         except OSError as error:
             what = "in use by another program" if error.errno == errno.EADDRINUSE else "not allowed here"
             raise SetupProblem(f"port {port} is {what}: choose another one, for example make run PORT=8010") from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder unless it is there. Raises `SetupProblem`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SetupProblem(f"--folder {folder}: {error.strerror}") from error
 
 
 async def run(port: int, folder: Path, *, keep: bool) -> None:

@@ -19,7 +19,7 @@ from backend.db import prepare_database
 from backend.errors import SetupProblem
 from backend.logs import set_up_logs
 from backend.services.wiring import Services, build_services
-from backend.worker import ONE_AT_A_TIME, Worker, stop_on_signals
+from backend.worker import REFUSED, Worker, stop_on_signals
 from scripts.configure import configure, read_file
 from scripts.progress import (
     Display,
@@ -119,7 +119,7 @@ async def _until_signalled(services: Services, shown: Display, order: Order) -> 
     """Run the loops until SIGINT or SIGTERM, then let work in flight end within the drain limit."""
     worker = Worker(services)
     if not worker.holds_the_loops():
-        raise SetupProblem(ONE_AT_A_TIME)
+        raise SetupProblem(REFUSED)
     with stop_on_signals() as stopped:
         earlier = [cycle["cycle_id"] for cycle in await latest_beats(services)]
         await services.poller.start(order.interval)

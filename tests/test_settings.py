@@ -10,6 +10,7 @@ import pytest
 from dotenv import dotenv_values
 
 from backend.config import ROOT, Settings, load_settings, with_driver
+from backend.domain.signing import make_secret
 from backend.errors import SetupProblem
 
 EXAMPLE = ROOT / ".env.example"
@@ -22,6 +23,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Let the settings files be read from an empty folder."""
     monkeypatch.setitem(Settings.model_config, "env_file", (tmp_path / ".env", tmp_path / ".env.local"))
     return tmp_path
+
+
+SIGNING = make_secret()
 
 
 def fault(monkeypatch: pytest.MonkeyPatch, **variables: str) -> str:
@@ -194,6 +198,23 @@ def test_a_server_of_another_kind_is_refused_without_being_shown(
 
 def test_a_default_destination_needs_its_secret(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "EXTERNAL_API_SECRET" in fault(monkeypatch, EXTERNAL_API_URL="https://partner.example/hook")
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"EXTERNAL_API_SECRET": "hunter2"}, "EXTERNAL_API_SECRET: the signing secret is not 24 to 64 bytes"),
+        ({"EXTERNAL_API_URL": "foo", "EXTERNAL_API_SECRET": SIGNING}, "EXTERNAL_API_URL: must be https://host:port"),
+        ({"REDIS_HOST": "a b"}, "REDIS_HOST: must be a host name"),
+        ({"REDIS_HOST": "redis://x"}, "REDIS_HOST: must be a host name"),
+        ({"REDIS_PASSWORD": "hunter2"}, "REDIS_PASSWORD needs REDIS_HOST"),
+    ],
+)
+def test_what_could_not_work_is_refused_without_being_shown(
+    root: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], words: str
+) -> None:
+    said = fault(monkeypatch, **variables)
+    assert (said.startswith(words), "hunter2" in said) == (True, False), said
 
 
 @pytest.mark.parametrize(

@@ -98,14 +98,17 @@ def read_up_to(row: StoreRow) -> datetime | None:
     return ours if row.last_success_at is None else min(ours, row.last_success_at)
 
 
-def counted_from(row: StoreRow, outlook: Outlook) -> datetime:
+def counted_from(row: StoreRow, outlook: Outlook, *, is_known: bool = False) -> datetime:
     """Return the moment from which a store's age counts.
 
-    That is what it was read up to, but nobody is to blame for the time before polling was wanted. A walk that goes
+    That is what it was read up to, but nobody is to blame for the time before polling was wanted, unless the trouble
+    `is_known`: stopping and starting again at once does not make it go away. A walk that goes
     well counts from its beginning. A store that is due and was not polled lately (its pause was lifted, the service
     was down) counts as half its objective old when it became due, which is what a store in order is at that moment.
     """
-    since = max(read_up_to(row) or row.created_at, outlook.wanted_since or outlook.now)
+    since = read_up_to(row) or row.created_at
+    if not is_known:
+        since = max(since, outlook.wanted_since or outlook.now)
     if row.failures:
         return since
     if row.page_token is not None and row.next_watermark is not None:
@@ -115,8 +118,10 @@ def counted_from(row: StoreRow, outlook: Outlook) -> datetime:
     return max(since, min(row.next_poll_at, outlook.now) - allowed / 2) if is_unpolled else since
 
 
-def store_trouble(row: StoreRow, outlook: Outlook, *, moves: bool | None = None) -> Kind | None:
+def store_trouble(row: StoreRow, outlook: Outlook, *, moves: bool | None = None, is_known: bool = False) -> Kind | None:
     """Return what is wrong with a store that should be polled, the most telling thing only.
+
+    `is_known`: an alert already tells that it does not advance.
 
     `moves`: whether its watermark was seen to move lately, None while that is not known. A watermark that is old and
     moves belongs to a store whose clock is behind, and all was read; one that never moves, however well the polls
@@ -131,7 +136,7 @@ def store_trouble(row: StoreRow, outlook: Outlook, *, moves: bool | None = None)
     if row.claims >= CLAIMS_TOLD:
         return Kind.POLLS_WITHOUT_RESULT
     allowed = objective(row.poll_interval_seconds, outlook.interval)
-    age = outlook.now - counted_from(row, outlook)
+    age = outlook.now - counted_from(row, outlook, is_known=is_known)
     is_late = age > allowed
     if _is_read_lately(row, outlook.now - allowed):
         # Just over the limit it has most likely just stopped; far over it, the store's clock is most likely behind.

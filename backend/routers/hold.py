@@ -16,6 +16,7 @@ from backend.routers.problems import problems
 from backend.routers.rendering import page
 from backend.routers.schemas import Answer, Held, Storable
 from backend.routers.strictness import STRICT
+from backend.services.drafts import Draft
 from backend.services.restore import LONGEST_REASON
 
 router = APIRouter()
@@ -31,7 +32,7 @@ SAID = {
 }
 
 
-class Reason(Storable):
+class Reason(Storable, Draft):
     """Why nothing may be sent for now."""
 
     reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_REASON)] = Field(

@@ -15,9 +15,8 @@ FIRST_SWEEP = 10_000  # stores whose buckets are held before full ones are let g
 class Keeper(Protocol):
     """Keeps one bucket per store."""
 
-    @property
-    def description(self) -> str:
-        """Where budgets are kept, in words for the status."""
+    async def describe(self) -> str:
+        """Look, and return where budgets are kept at this moment, in words for the status."""
         ...
 
     async def answer(self, key: str, ask: Ask, is_alone: IsAlone) -> Taken:
@@ -39,12 +38,14 @@ class ProcessKeeper:
     integrations of one store share the bucket only where one process polls both.
     """
 
-    description = "in-process"
-
     def __init__(self, ticks: Callable[[], float] = time.monotonic) -> None:
         self._ticks = ticks
         self._buckets: dict[str, Bucket] = {}
         self._sweep_at = FIRST_SWEEP
+
+    async def describe(self) -> str:
+        """See `Keeper`."""
+        return "in-process"
 
     async def answer(self, key: str, ask: Ask, is_alone: IsAlone) -> Taken:
         """See `Keeper`. A bucket that is not known here is full, up to the ceiling that travelled with the lease."""

@@ -203,11 +203,6 @@ class Budgets:
         self._times = times
         self._count_sharers = count_sharers
 
-    @property
-    def description(self) -> str:
-        """Where budgets are kept, in words for the status."""
-        return self._keeper.description
-
     def open(self, work: Spender) -> Paced:
         """Return the door for one poll of a claimed store."""
         key, read = store_key(work), PLATFORMS[work.platform].capabilities.pace.read

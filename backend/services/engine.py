@@ -101,7 +101,7 @@ def outbound_policy(settings: Settings) -> OutboundPolicy:
 def build_engine(base: Base, make_defaults: Callable[[], Awaitable[None]]) -> Engine:
     """Build the poller and its lanes; `make_defaults` makes missing default destinations at a cycle's start."""
     carts = AbandonedCartAgentService(base.database, base.clock)
-    status = PollingStatus(base.settings, base.database, base.clock, base.budgets.description)
+    status = PollingStatus(base.settings, base.database, base.clock, base.budgets.describe)
     intake = CartIntake(base.database, base.keyring, carts, base.checkpoint)
     deliverer = Deliverer(
         settings=base.settings,

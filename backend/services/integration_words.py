@@ -29,8 +29,8 @@ def integration_words(row: Any, now: datetime, objective: timedelta, trouble: Ki
         return f"Left alone: {row.claims} polls in a row ended without a result. Pause and resume it to try again."
     if row.waiting_until is not None and row.waiting_until > now:
         stuck = "Stuck: it does not advance. " if trouble else ""
-        words = f"Waiting ({row.waiting_for}); asks again {apart(row.waiting_until, now)}. Last error: {row.last_error}"
-        return stuck + words
+        words = f"Waiting ({row.waiting_for}); asks again {apart(row.waiting_until, now)}."
+        return stuck + words + (f" Last error: {row.last_error}" if row.last_error else "")
     if trouble is Kind.POLLS_WITHOUT_RESULT:
         return f"Stuck: its last {row.claims} polls ended without a result."
     read = read_up_to(row)

@@ -96,11 +96,14 @@ class RedisKeeper:
         self._is_away = False
         self._try_at = 0.0
 
-    @property
-    def description(self) -> str:
-        """Where budgets are kept, in words for the status."""
-        if self._is_away:
+    async def describe(self) -> str:
+        """See `Keeper`. Asks Redis, as a process that polls nothing would not know otherwise."""
+        try:
+            await self._redis.ping()
+        except (RedisError, OSError) as error:
+            self._lost(error)
             return "Redis is away: stores of one integration are polled on, those of several wait"
+        self._found()
         return "shared over Redis"
 
     async def answer(self, key: str, ask: Ask, is_alone: IsAlone) -> Taken:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from backend.db import Database
 from backend.domain.health import (
     STUCK_KINDS,
     WORKER_ALIVE,
+    Kind,
     Outlook,
     lane_limit,
     objective,
@@ -36,9 +38,11 @@ NAMED = 5  # stuck stores that the summary names
 class PollingStatus:
     """Read-only answers about polling."""
 
-    def __init__(self, settings: Settings, database: Database, clock: Clock, budgets: str) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, clock: Clock, budgets: Callable[[], Awaitable[str]]
+    ) -> None:
         self._settings = settings
-        self._budgets = budgets  # where they are kept, in words
+        self._budgets = budgets  # looks where they are kept at this moment
         self._database = database
         self._clock = clock
         # Set by the process that runs, or could not run, the background loops.
@@ -47,7 +51,7 @@ class PollingStatus:
 
     async def report(self, scope: Scope, company_id: str | None, *, is_wanted: bool, interval: int) -> dict[str, Any]:
         """Return the status as the API gives it."""
-        now = self._clock.now()
+        now, budgets = self._clock.now(), await self._budgets()
         async with self._database.overview() as tx:
             cycles = await CycleStore(tx).latest(1, "beat")
             counts = await CycleStore(tx).counts([row.id for row in cycles], company_id)
@@ -77,7 +81,7 @@ class PollingStatus:
             "workers": [_worker(row, now) for row in workers],
             "loops_here": self.loops_here,
             "loops_note": self.loops_note,
-            "fleet": fleet_words(workers, self._budgets, now, WORKER_ALIVE),
+            "fleet": fleet_words(workers, budgets, now, WORKER_ALIVE),
             "lanes": [_lane(queue, outlook) for queue in queues],
             "alerts": [alert_row(row) for row in open_ones],
             "alerts_open": sum(alert_counts.values()),
@@ -91,7 +95,8 @@ class PollingStatus:
         read = read_up_to(row)
         age = now - read if read is not None else None
         # Whether an old watermark that is read again and again stands still is what the watch found out.
-        trouble = store_trouble(row, outlook, moves=row.alert_kind is None)
+        is_known = row.alert_kind == Kind.NOT_ADVANCING
+        trouble = store_trouble(row, outlook, moves=row.alert_kind is None, is_known=is_known)
         is_stuck = trouble in STUCK_KINDS
         return {
             "company_id": row.company_id,

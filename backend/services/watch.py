@@ -20,6 +20,7 @@ from backend.db import Database
 from backend.domain.health import (
     WORKER_ALIVE,
     WORKERS_MISSED,
+    Kind,
     Outlook,
     destination_troubles,
     lane_limit,
@@ -144,12 +145,13 @@ class Watch:
             )
 
     def _alarms(self, sight: _Sight) -> Iterable[Alarm]:
-        outlook = sight.outlook
+        outlook, known = sight.outlook, {(row.company_id, row.subject_id, row.kind) for row in sight.open_ones}
         self._movements.note((row for row in sight.stores if row.is_watched and row.status == "active"), outlook.now)
         for row in sight.stores:
             allowed = objective(row.poll_interval_seconds, outlook.interval)
             moves = self._movements.moves(row, outlook.now, allowed)
-            trouble = store_trouble(row, outlook, moves=moves) if row.is_watched else None
+            is_known = (row.company_id, row.id, Kind.NOT_ADVANCING.value) in known
+            trouble = store_trouble(row, outlook, moves=moves, is_known=is_known) if row.is_watched else None
             if trouble is not None:
                 words = alert_words(row, trouble, outlook.now, allowed)
                 yield Alarm(row.company_id, "integration", row.id, trouble.value, words)

@@ -11,6 +11,7 @@ from backend.config import Settings
 from backend.db import Database
 from backend.errors import SetupProblem, Unavailable
 from backend.outbound import Outbound
+from backend.platforms.registry import PLATFORMS
 from backend.services.abandoned_carts import AbandonedCartAgentService
 from backend.services.agent_integrations import AgentIntegrationService
 from backend.services.alerts import AlertService
@@ -61,15 +62,23 @@ class Services:
         await self.base.aclose()
 
 
+def tell_of_unknown_platforms(settings: Settings) -> None:
+    """Log the names of shop systems that this version does not know, which may be a later one's, or mistyped."""
+    if unknown := sorted(set(settings.platforms) - set(PLATFORMS)):
+        log.warning("platforms.unknown", setting="PLATFORMS", unknown=unknown, known=list(PLATFORMS))
+
+
 async def build_services(
     settings: Settings, *, clock: Clock | None = None, checkpoint: Checkpoint = pass_by
 ) -> Services:
     """Build the services of one process. Raises `SetupProblem` when a setting is missing or wrong."""
+    tell_of_unknown_platforms(settings)
     base = build_base(settings, clock=clock or Clock(), checkpoint=checkpoint)
     hold = DeliveryHold(settings, base.database, base.clock)
     try:
         await check_master_key(base.database, base.keyring)
         await hold.check()
+        await base.budgets.describe()  # a Redis that is away, or is not one, is told of now
     except (SetupProblem, Unavailable):
         await base.aclose()
         raise

@@ -124,6 +124,12 @@ def test_the_time_before_the_start_does_not_count() -> None:
     assert store_trouble(failing(DAY), replace(started, wanted_since=NOW - ALLOWED - SECOND)) is Kind.NOT_ADVANCING
 
 
+@pytest.mark.parametrize(("is_known", "found"), [(True, Kind.NOT_ADVANCING), (False, None)])
+def test_a_new_start_clears_no_trouble_that_is_known(is_known: bool, found: Kind | None) -> None:
+    just_started = replace(RUNNING, wanted_since=NOW - SECOND)
+    assert store_trouble(unpolled(15 * MINUTE, failures=3), just_started, is_known=is_known) is found
+
+
 @pytest.mark.parametrize(
     ("age", "moves", "found"),
     [

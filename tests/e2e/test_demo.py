@@ -158,6 +158,13 @@ async def test_a_busy_port_is_named(tmp_path: Path) -> None:
     assert f"port {port} is in use" in output.decode()
 
 
+async def test_a_folder_that_cannot_be_made_is_one_line() -> None:
+    async with demo(Path("/dev/null/demo"), free_port()) as running:
+        output, _none = await running.process.communicate()
+    assert (running.process.returncode, len(output.splitlines())) == (2, 1), output
+    assert b"--folder /dev/null/demo" in output
+
+
 def fits_the_report_schema(report: Any) -> bool:
     """Whether test-once answers what is published."""
     schema = json.loads((ROOT / "docs" / "cycle-report.schema.json").read_text(encoding="utf-8"))

@@ -123,9 +123,14 @@ def run(*arguments: str, **environment: str) -> tuple[int, list[str]]:
         ),
         (("-m", "celery", "-A", "backend.celery_app", "worker"), {}, "set REDIS_URL=redis://host:6379/0"),
         (("-m", "celery", "-A", "app.celery", "beat"), {}, "CELERY_BROKER_URL=amqp://host for RabbitMQ"),
+        (
+            ("-m", "celery", "-A", "app.celery", "worker", "-Q", "polls,mails"),
+            {"REDIS_URL": "redis://127.0.0.1:1/0"},
+            "-Q: no lane is called 'mails': choose from polls",
+        ),
         (("-c", WITHOUT_CELERY), {}, "pip install 'cart-recovery[fleet]'"),
     ],
-    ids=["worker", "web", "all", "lanes", "database", "no broker", "no broker for beat", "no package"],
+    ids=["worker", "web", "all", "lanes", "database", "no broker", "no broker for beat", "queues", "no package"],
 )
 def test_what_cannot_be_started_ends_with_one_line_and_code_2(
     arguments: tuple[str, ...], environment: dict[str, str], words: str

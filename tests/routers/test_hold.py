@@ -35,6 +35,12 @@ async def test_the_plan_over_http_is_the_plan_itself(line: Line, web: Web) -> No
     assert (answer["held"]["reason"], answer["deliveries_waiting"]) == (REASON["reason"], 1)
 
 
+async def test_a_field_that_nobody_reads_is_refused(web: Web) -> None:
+    answer = await web.client.post("/deliveries/hold", json={**REASON, "until": "tomorrow"})
+    assert (answer.status_code, answer.json()["field"]) == (422, "body.until")
+    assert (await web.client.get("/deliveries/hold")).json()["held"] is None
+
+
 @pytest.mark.parametrize("body", [{}, {"reason": ""}, {"reason": "  "}, {"reason": "x" * 301}, {"reason": "a\0b"}])
 async def test_a_reason_that_cannot_be_kept_is_refused(web: Web, body: dict[str, str]) -> None:
     answer = await web.client.post("/deliveries/hold", json=body)

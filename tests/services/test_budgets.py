@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
+import structlog
 from pydantic import ValidationError
 
 from backend.clock import Clock
@@ -17,6 +18,7 @@ from backend.platforms.shopify.answers import points_in
 from backend.services.budget_keepers import ProcessKeeper
 from backend.services.budgets import Budgets, BudgetSpent, Paced, open_keeper, rate_of, sharers_in, store_key
 from tests.factories import make_agent, make_company, make_integration
+from tests.fleet.redis_server import free_port
 from tests.pace import REQUEST, Claim, CountingStore, SetTime, alone, answer, limited, over_limit
 from tests.worlds import World
 
@@ -269,12 +271,14 @@ class TestOwners:
 
 
 class TestSettings:
-    def test_without_redis_the_process_keeps_them(self) -> None:
-        assert open_keeper(Settings(_env_file=None), Clock()).description == "in-process"
+    async def test_without_redis_the_process_keeps_them(self) -> None:
+        assert await open_keeper(Settings(_env_file=None), Clock()).describe() == "in-process"
 
-    async def test_with_redis_they_are_shared(self) -> None:
-        keeper = open_keeper(Settings(_env_file=None, redis_url="redis://127.0.0.1:6379/0"), Clock())
-        assert keeper.description == "shared over Redis"
+    async def test_a_redis_that_does_not_answer_is_told_of_before_anybody_needs_it(self) -> None:
+        keeper = open_keeper(Settings(_env_file=None, redis_url=f"redis://127.0.0.1:{free_port()}/0"), Clock())
+        with structlog.testing.capture_logs() as lines:
+            assert (await keeper.describe()).startswith("Redis is away")
+        assert [line["event"] for line in lines] == ["budgets.redis_away"]
         await keeper.aclose()
 
     def test_an_address_that_cannot_be_used_is_not_shown(self) -> None:

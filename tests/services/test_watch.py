@@ -120,6 +120,16 @@ class TestStores:
         await watch.look()
         assert await open_alerts(line) == []
 
+    async def test_stopping_and_starting_again_at_once_hides_no_trouble(self, line: Line) -> None:
+        watch = await begun(line)
+        await look_for(line, watch, 180)
+        await line.engine.poller.stop()
+        line.clock.move(seconds=1)
+        await line.engine.poller.start(30)
+        await watch.look()
+        (store,) = (await status(line))["integrations"]
+        assert (await open_alerts(line), store["is_stuck"]) == ([(line.integration, "not_advancing")], True)
+
     async def test_nothing_is_told_while_polling_is_not_wanted(self, line: Line) -> None:
         await line.run()
         await look_for(line, watch_of(line), 400)

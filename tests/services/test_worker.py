@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from sqlalchemy import select
 
 from backend.domain.signing import make_secret
+from backend.errors import Unavailable
 from backend.models import poll_cycles, workers
 from backend.services.wiring import Services, build_services
 from backend.store.cycles import InstallationStore
@@ -173,6 +175,20 @@ class TestTwoProcesses:
             await first.poller.start(5)
             await until(lambda: len(scene.effects()) == 20)
         assert scene.partner.hook("p").report()["doubled_effects"] == 0
+
+
+async def test_a_database_that_is_away_is_a_line_and_no_trace(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Bells ring twice a second for each lane: traces would fill the log for as long as an outage lasts.
+    async def away(*_: Any) -> bool:
+        raise Unavailable("the database does not answer")
+
+    async with scene.process() as services:
+        await services.poller.start(5)
+        monkeypatch.setattr(type(services.poller), "ring", away)
+        with structlog.testing.capture_logs() as lines:
+            await until(lambda: any(line["event"] == "bell.failed" for line in lines))
+    (told, *_) = [line for line in lines if line["event"] == "bell.failed"]
+    assert (told["log_level"], told["reason"]) == ("warning", "the database does not answer")
 
 
 class TestLock:
