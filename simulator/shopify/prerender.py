@@ -17,11 +17,9 @@ from simulator.shopify.shop import FIRST_NUMBER, Shop
 
 STAND_IN = 777_000_777
 STAND_IN_TIME = datetime(2001, 1, 1, tzinfo=UTC)
-COST = {
-    "requestedQueryCost": 735,
-    "actualQueryCost": 500,
-    "throttleStatus": {"maximumAvailable": 2000.0, "currentlyAvailable": 1500, "restoreRate": 100.0},
-}
+# No shop has so much: what is measured here is what the asker costs, not how long it waits for its budget.
+PLENTY = {"maximumAvailable": 10_000_000.0, "currentlyAvailable": 10_000_000, "restoreRate": 1_000_000.0}
+COST = {"requestedQueryCost": 735, "actualQueryCost": 500, "throttleStatus": PLENTY}
 
 
 @dataclass(frozen=True, slots=True)
