@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 STORE, SERVICES = ROOT / "backend" / "store", ROOT / "backend" / "services"
 # The few places for SQL across companies, or about the installation's own tables.
-ACROSS = {"overview.py", "status.py", "cycles.py", "installation.py", "alerts.py", "gauges.py"}
+ACROSS = {"access.py", "overview.py", "status.py", "cycles.py", "installation.py", "alerts.py", "gauges.py"}
 BUILDERS = {"select", "update", "delete"}
 BLOCKS = {"transaction", "reading", "work", "overview"}
 # What crosses the network: the outbound door, and the calls of an adapter.

@@ -1,5 +1,6 @@
 """Tables only, one file per noun. Importing this package fills `metadata`."""
 
+from backend.models.access import api_keys
 from backend.models.alerts import alerts
 from backend.models.base import metadata
 from backend.models.carts import abandonment_log, cart_events, cart_items, carts, customers
@@ -9,13 +10,17 @@ from backend.models.deliveries import deliveries, delivery_attempts, delivery_ca
 from backend.models.integrations import integrations, quarantine
 from backend.models.keys import data_keys, subject_keys
 
-# Tables without a company and without personal data; every other table is walled off per company.
+# Tables without a company and without personal data. Every table that is not named here is walled off per company.
 INSTALLATION_TABLES = frozenset({"poll_cycles", "installation_state", "workers"})
+# Who may come in, of any company or of all: for the worker's role alone.
+ACCESS_TABLES = frozenset({"api_keys"})
 
 __all__ = [
+    "ACCESS_TABLES",
     "INSTALLATION_TABLES",
     "abandonment_log",
     "alerts",
+    "api_keys",
     "cart_events",
     "cart_items",
     "carts",

@@ -10,13 +10,13 @@ from pydantic import ConfigDict, Field
 
 from backend.domain.figures import AgentStatus
 from backend.routers.deps import AgentId, CompanyId, Page, Using
+from backend.routers.guard import OPERATOR, VIEWER, guard
 from backend.routers.problems import problems
 from backend.routers.schemas import Answer, Next, Storable
-from backend.routers.strictness import STRICT
 from backend.services.agent_integrations import Agent, AgentChanges, AgentDraft
 from backend.services.pages import Page as Listed
 
-router = APIRouter(prefix="/api/v1/companies/{company_id}/agents", tags=["agents"], dependencies=STRICT)
+router = APIRouter(prefix="/api/v1/companies/{company_id}/agents", tags=["agents"])
 
 FIGURES: dict[str, Any] = {
     "name": "Recovery agent",
@@ -73,7 +73,9 @@ class AgentList(Answer):
     next: Next
 
 
-@router.get("", summary="List agents", response_model=AgentList, responses=problems(404, 422))
+@router.get(
+    "", summary="List agents", response_model=AgentList, responses=problems(404, 422), dependencies=guard(VIEWER)
+)
 async def list_agents(
     services: Using, company_id: CompanyId, page: Page, status: AgentStatus | None = None
 ) -> Listed[Agent]:
@@ -82,28 +84,49 @@ async def list_agents(
 
 
 @router.post(
-    "", status_code=201, summary="Add an agent", response_model=AgentAnswer, responses=problems(404, 409, 413, 422)
+    "",
+    status_code=201,
+    summary="Add an agent",
+    response_model=AgentAnswer,
+    responses=problems(404, 409, 413, 422),
+    dependencies=guard(OPERATOR),
 )
 async def create_agent(services: Using, company_id: CompanyId, agent: NewAgent) -> Agent:
     """Make an agent. Its name is its own in the company."""
     return await services.agents.create(company_id, agent)
 
 
-@router.get("/{agent_id}", summary="Look at an agent", response_model=AgentAnswer, responses=problems(404, 422))
+@router.get(
+    "/{agent_id}",
+    summary="Look at an agent",
+    response_model=AgentAnswer,
+    responses=problems(404, 422),
+    dependencies=guard(VIEWER),
+)
 async def get_agent(services: Using, company_id: CompanyId, agent_id: AgentId) -> Agent:
     """Return one agent with its stores."""
     return await services.agents.get(company_id, agent_id)
 
 
 @router.patch(
-    "/{agent_id}", summary="Change an agent", response_model=AgentAnswer, responses=problems(404, 409, 413, 422)
+    "/{agent_id}",
+    summary="Change an agent",
+    response_model=AgentAnswer,
+    responses=problems(404, 409, 413, 422),
+    dependencies=guard(OPERATOR),
 )
 async def change_agent(services: Using, company_id: CompanyId, agent_id: AgentId, changes: AgentChange) -> Agent:
     """Change what is given. New figures hold for open carts at once; what was handed off stays handed off."""
     return await services.agents.change(company_id, agent_id, changes)
 
 
-@router.delete("/{agent_id}", status_code=204, summary="Remove an agent", responses=problems(404, 422))
+@router.delete(
+    "/{agent_id}",
+    status_code=204,
+    summary="Remove an agent",
+    responses=problems(404, 422),
+    dependencies=guard(OPERATOR),
+)
 async def remove_agent(services: Using, company_id: CompanyId, agent_id: AgentId) -> None:
     """Delete an agent without stores and destinations; one that has any becomes inactive.
 

@@ -11,12 +11,12 @@ from pydantic import Field
 
 from backend.domain.health import Kind
 from backend.routers.deps import CompanyId, Page, Using
+from backend.routers.guard import VIEWER, guard
 from backend.routers.problems import problems
 from backend.routers.schemas import Answer, Next
-from backend.routers.strictness import STRICT
 from backend.services.overview import Listed
 
-router = APIRouter(prefix="/api/v1", tags=["health"], dependencies=STRICT)
+router = APIRouter(prefix="/api/v1", tags=["health"])
 
 
 class State(StrEnum):
@@ -56,7 +56,9 @@ def _is_open(state: State | None) -> bool | None:
     return None if state is None else state is State.OPEN
 
 
-@router.get("/alerts", summary="List alerts", response_model=AlertList, responses=problems(422))
+@router.get(
+    "/alerts", summary="List alerts", response_model=AlertList, responses=problems(422), dependencies=guard(VIEWER)
+)
 async def list_alerts(services: Using, page: Page, state: Wanted = None) -> Listed:
     """List the alerts of all companies, newest first. Closed ones are kept for 90 days."""
     return await services.alerts.alerts(None, _is_open(state), page)
@@ -67,6 +69,7 @@ async def list_alerts(services: Using, page: Page, state: Wanted = None) -> List
     summary="List a company's alerts",
     response_model=AlertList,
     responses=problems(404, 422),
+    dependencies=guard(VIEWER),
 )
 async def list_alerts_of_company(services: Using, company_id: CompanyId, page: Page, state: Wanted = None) -> Listed:
     """List the alerts of one company, newest first."""

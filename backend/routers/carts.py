@@ -11,13 +11,13 @@ from pydantic import Field
 
 from backend.domain.lifecycle import CartState
 from backend.routers.deps import ID, CartId, CompanyId, Page, Using
+from backend.routers.guard import ANALYST, VIEWER, guard
 from backend.routers.problems import problems
 from backend.routers.schemas import Answer, Minor, Moment, Next
-from backend.routers.strictness import STRICT
 from backend.services.overview import Listed
 from backend.store.listings import CartFilter
 
-router = APIRouter(prefix="/api/v1/companies/{company_id}/carts", tags=["carts"], dependencies=STRICT)
+router = APIRouter(prefix="/api/v1/companies/{company_id}/carts", tags=["carts"])
 
 
 class CartSummary(Answer):
@@ -163,7 +163,7 @@ def cart_filter(
     )
 
 
-@router.get("", summary="List carts", response_model=CartList, responses=problems(404, 422))
+@router.get("", summary="List carts", response_model=CartList, responses=problems(404, 422), dependencies=guard(VIEWER))
 async def list_carts(
     services: Using, company_id: CompanyId, wanted: Annotated[CartFilter, Depends(cart_filter)], page: Page
 ) -> Listed:
@@ -171,7 +171,13 @@ async def list_carts(
     return await services.overview.carts(company_id, wanted, page)
 
 
-@router.get("/{cart_id}", summary="Look at a cart", response_model=CartDetail, responses=problems(404, 422))
+@router.get(
+    "/{cart_id}",
+    summary="Look at a cart",
+    response_model=CartDetail,
+    responses=problems(404, 422),
+    dependencies=guard(ANALYST),
+)
 async def get_cart(services: Using, company_id: CompanyId, cart_id: CartId) -> dict[str, Any]:
     """Return a cart with its items, what happened to it, and the gate's decisions with the rules asked."""
     return await services.overview.cart(company_id, cart_id)

@@ -10,13 +10,13 @@ from pydantic import ConfigDict, Field
 
 from backend.domain.figures import CompanyStatus
 from backend.routers.deps import CompanyId, Page, Using
+from backend.routers.guard import OPERATOR, OWNER, VIEWER, Me, guard
 from backend.routers.problems import problems
 from backend.routers.schemas import Answer, Next, Storable
-from backend.routers.strictness import STRICT
 from backend.services.companies import Company, CompanyChanges, CompanyDraft
 from backend.services.pages import Page as Listed
 
-router = APIRouter(prefix="/api/v1/companies", tags=["companies"], dependencies=STRICT)
+router = APIRouter(prefix="/api/v1/companies", tags=["companies"])
 
 CARD: dict[str, Any] = {
     "name": "Acme",
@@ -63,35 +63,62 @@ class CompanyList(Answer):
     next: Next
 
 
-@router.get("", summary="List companies", response_model=CompanyList, responses=problems(422))
-async def list_companies(services: Using, page: Page, status: CompanyStatus | None = None) -> Listed[Company]:
-    """List the companies of the installation, newest first."""
-    return await services.companies.list(status=status, limit=page.limit, after=page.after)
+@router.get(
+    "",
+    summary="List companies",
+    response_model=CompanyList,
+    responses=problems(422),
+    dependencies=guard(VIEWER, anywhere=True),
+)
+async def list_companies(services: Using, me: Me, page: Page, status: CompanyStatus | None = None) -> Listed[Company]:
+    """List the companies that the caller may see, newest first."""
+    return await services.companies.list(status=status, only=me.companies, limit=page.limit, after=page.after)
 
 
 @router.post(
-    "", status_code=201, summary="Add a company", response_model=CompanyAnswer, responses=problems(409, 413, 422)
+    "",
+    status_code=201,
+    summary="Add a company",
+    response_model=CompanyAnswer,
+    responses=problems(409, 413, 422),
+    dependencies=guard(OPERATOR),
 )
 async def create_company(services: Using, company: NewCompany) -> Company:
     """Make a company and its first data key. Its name is its own in this installation."""
     return await services.companies.create(company)
 
 
-@router.get("/{company_id}", summary="Look at a company", response_model=CompanyAnswer, responses=problems(404, 422))
+@router.get(
+    "/{company_id}",
+    summary="Look at a company",
+    response_model=CompanyAnswer,
+    responses=problems(404, 422),
+    dependencies=guard(VIEWER),
+)
 async def get_company(services: Using, company_id: CompanyId) -> Company:
     """Return one company."""
     return await services.companies.get(company_id)
 
 
 @router.patch(
-    "/{company_id}", summary="Change a company", response_model=CompanyAnswer, responses=problems(404, 409, 413, 422)
+    "/{company_id}",
+    summary="Change a company",
+    response_model=CompanyAnswer,
+    responses=problems(404, 409, 413, 422),
+    dependencies=guard(OPERATOR),
 )
 async def change_company(services: Using, company_id: CompanyId, changes: CompanyChange) -> Company:
     """Change what is given; the rest stays as it is. Null empties a field that may be empty."""
     return await services.companies.change(company_id, changes)
 
 
-@router.delete("/{company_id}", status_code=204, summary="Remove a company", responses=problems(404, 422))
+@router.delete(
+    "/{company_id}",
+    status_code=204,
+    summary="Remove a company",
+    responses=problems(404, 422),
+    dependencies=guard(OWNER),
+)
 async def remove_company(services: Using, company_id: CompanyId) -> None:
     """Delete a company without agents; one that has agents becomes inactive, as its carts and deliveries name it.
 

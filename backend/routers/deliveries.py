@@ -11,13 +11,13 @@ from pydantic import Field
 
 from backend.routers.carts import Decided
 from backend.routers.deps import ID, CompanyId, DeliveryId, Page, Using
+from backend.routers.guard import ANALYST, VIEWER, guard
 from backend.routers.problems import problems
 from backend.routers.schemas import Answer, Minor, Next
-from backend.routers.strictness import STRICT
 from backend.services.overview import Listed
 from backend.store.listings import DeliveryFilter
 
-router = APIRouter(prefix="/api/v1/companies/{company_id}/deliveries", tags=["deliveries"], dependencies=STRICT)
+router = APIRouter(prefix="/api/v1/companies/{company_id}/deliveries", tags=["deliveries"])
 
 
 class DeliveryState(StrEnum):
@@ -107,7 +107,9 @@ def delivery_filter(
     return DeliveryFilter(state.value if state else None, destination_id, integration_id)
 
 
-@router.get("", summary="List deliveries", response_model=DeliveryList, responses=problems(404, 422))
+@router.get(
+    "", summary="List deliveries", response_model=DeliveryList, responses=problems(404, 422), dependencies=guard(VIEWER)
+)
 async def list_deliveries(
     services: Using, company_id: CompanyId, wanted: Annotated[DeliveryFilter, Depends(delivery_filter)], page: Page
 ) -> Listed:
@@ -115,7 +117,13 @@ async def list_deliveries(
     return await services.overview.deliveries(company_id, wanted, page)
 
 
-@router.get("/{delivery_id}", summary="Look at a delivery", response_model=DeliveryDetail, responses=problems(404, 422))
+@router.get(
+    "/{delivery_id}",
+    summary="Look at a delivery",
+    response_model=DeliveryDetail,
+    responses=problems(404, 422),
+    dependencies=guard(ANALYST),
+)
 async def get_delivery(services: Using, company_id: CompanyId, delivery_id: DeliveryId) -> dict[str, Any]:
     """Return a delivery with each attempt, and the carts in it with the rules that let them through."""
     return await services.overview.delivery(company_id, delivery_id)

@@ -10,9 +10,9 @@ from pydantic import ConfigDict, Field
 
 from backend.domain.figures import DestinationStatus
 from backend.routers.deps import ID, CompanyId, DestinationId, Page, Using
+from backend.routers.guard import OPERATOR, VIEWER, guard
 from backend.routers.problems import problems
 from backend.routers.schemas import Answer, Next, Storable
-from backend.routers.strictness import STRICT
 from backend.services.destinations import (
     Destination,
     DestinationChanges,
@@ -22,7 +22,7 @@ from backend.services.destinations import (
 from backend.services.drafts import Draft
 from backend.services.pages import Page as Listed
 
-router = APIRouter(prefix="/api/v1/companies/{company_id}/destinations", tags=["destinations"], dependencies=STRICT)
+router = APIRouter(prefix="/api/v1/companies/{company_id}/destinations", tags=["destinations"])
 
 PARTNER: dict[str, Any] = {
     "agent_id": "5f0c9a52",
@@ -92,7 +92,13 @@ class SignedAnswer(Answer):
     secret: str | None = Field(description=SHOWN_ONCE, examples=["whsec_..."])
 
 
-@router.get("", summary="List destinations", response_model=DestinationList, responses=problems(404, 422))
+@router.get(
+    "",
+    summary="List destinations",
+    response_model=DestinationList,
+    responses=problems(404, 422),
+    dependencies=guard(VIEWER),
+)
 async def list_destinations(
     services: Using,
     company_id: CompanyId,
@@ -112,6 +118,7 @@ async def list_destinations(
     summary="Add a destination",
     response_model=SignedAnswer,
     responses=problems(404, 409, 413, 422),
+    dependencies=guard(OPERATOR),
 )
 async def create_destination(services: Using, company_id: CompanyId, destination: NewDestination) -> SignedDestination:
     """Add a partner's address. Its name is its own within the agent."""
@@ -119,7 +126,11 @@ async def create_destination(services: Using, company_id: CompanyId, destination
 
 
 @router.get(
-    "/{destination_id}", summary="Look at a destination", response_model=DestinationAnswer, responses=problems(404, 422)
+    "/{destination_id}",
+    summary="Look at a destination",
+    response_model=DestinationAnswer,
+    responses=problems(404, 422),
+    dependencies=guard(VIEWER),
 )
 async def get_destination(services: Using, company_id: CompanyId, destination_id: DestinationId) -> Destination:
     """Return one destination."""
@@ -131,6 +142,7 @@ async def get_destination(services: Using, company_id: CompanyId, destination_id
     summary="Change a destination",
     response_model=DestinationAnswer,
     responses=problems(404, 409, 413, 422),
+    dependencies=guard(OPERATOR),
 )
 async def change_destination(
     services: Using, company_id: CompanyId, destination_id: DestinationId, changes: DestinationChange
@@ -144,6 +156,7 @@ async def change_destination(
     summary="Rotate the secret",
     response_model=SignedAnswer,
     responses=problems(404, 413, 422),
+    dependencies=guard(OPERATOR),
 )
 async def rotate_secret(
     services: Using, company_id: CompanyId, destination_id: DestinationId, new: NewSecret
@@ -157,13 +170,20 @@ async def rotate_secret(
     summary="Drop old secrets",
     response_model=DestinationAnswer,
     responses=problems(404, 422),
+    dependencies=guard(OPERATOR),
 )
 async def drop_old_secrets(services: Using, company_id: CompanyId, destination_id: DestinationId) -> Destination:
     """Sign with the newest secret only, once the partner has changed over."""
     return await services.destinations.drop_old_secrets(company_id, destination_id)
 
 
-@router.delete("/{destination_id}", status_code=204, summary="Remove a destination", responses=problems(404, 422))
+@router.delete(
+    "/{destination_id}",
+    status_code=204,
+    summary="Remove a destination",
+    responses=problems(404, 422),
+    dependencies=guard(OPERATOR),
+)
 async def remove_destination(services: Using, company_id: CompanyId, destination_id: DestinationId) -> None:
     """Delete a destination that nothing was decided for; one with deliveries becomes inactive.
 

@@ -11,16 +11,16 @@ from starlette.responses import Response
 
 from backend.errors import BadInput
 from backend.routers.deps import Using
+from backend.routers.guard import OPERATOR, VIEWER, guard, needs
 from backend.routers.pages import form_fields
 from backend.routers.problems import problems
 from backend.routers.rendering import page
 from backend.routers.schemas import Answer, Held, Storable
-from backend.routers.strictness import STRICT
 from backend.services.drafts import Draft
 from backend.services.restore import LONGEST_REASON
 
 router = APIRouter()
-api = APIRouter(prefix="/deliveries", tags=["deliveries"], dependencies=STRICT)
+api = APIRouter(prefix="/deliveries", tags=["deliveries"])
 pages = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 SAID = {
@@ -61,7 +61,13 @@ class Plan(Answer):
     in_words: str
 
 
-@api.get("/hold", summary="Look at what a release would let go", response_model=Plan, responses=problems())
+@api.get(
+    "/hold",
+    summary="Look at what a release would let go",
+    response_model=Plan,
+    responses=problems(),
+    dependencies=guard(VIEWER),
+)
 async def show_plan(services: Using) -> dict[str, Any]:
     """Say whether deliveries are held and why, how many wait, and how many of them the gate would still allow.
 
@@ -70,7 +76,13 @@ async def show_plan(services: Using) -> dict[str, Any]:
     return await services.hold.plan()
 
 
-@api.post("/hold", summary="Hold deliveries back", response_model=Outcome, responses=problems(413, 422))
+@api.post(
+    "/hold",
+    summary="Hold deliveries back",
+    response_model=Outcome,
+    responses=problems(413, 422),
+    dependencies=guard(OPERATOR),
+)
 async def hold(services: Using, body: Reason) -> dict[str, Any]:
     """Send nothing to any partner until a release. What is in the air ends by itself; polls and the sweep go on.
 
@@ -79,7 +91,13 @@ async def hold(services: Using, body: Reason) -> dict[str, Any]:
     return await services.hold.hold(body.reason)
 
 
-@api.post("/release", summary="Let deliveries go again", response_model=Outcome, responses=problems())
+@api.post(
+    "/release",
+    summary="Let deliveries go again",
+    response_model=Outcome,
+    responses=problems(),
+    dependencies=guard(OPERATOR),
+)
 async def release(services: Using) -> dict[str, Any]:
     """End a hold, whoever set it. What is due goes at once, each cart asked about once more before it is sent.
 
@@ -88,7 +106,7 @@ async def release(services: Using) -> dict[str, Any]:
     return await services.hold.release()
 
 
-@pages.get("/console/hold")
+@pages.get("/console/hold", dependencies=needs(VIEWER))
 async def show_page(services: Using, said: Annotated[str, Query(max_length=40)] = "") -> Response:
     """Show what is held and what a release would let go."""
     kind, words = SAID.get(said, ("", ""))
@@ -96,7 +114,7 @@ async def show_page(services: Using, said: Annotated[str, Query(max_length=40)] 
     return page("hold.html", here="/", said=told, plan=await services.hold.plan(), longest=LONGEST_REASON)
 
 
-@pages.post("/console/hold")
+@pages.post("/console/hold", dependencies=needs(OPERATOR))
 async def press_hold(request: Request, services: Using) -> Response:
     """Hold deliveries from the page's form."""
     try:
@@ -106,7 +124,7 @@ async def press_hold(request: Request, services: Using) -> Response:
     return _back("held" if done["changed"] else "kept")
 
 
-@pages.post("/console/release")
+@pages.post("/console/release", dependencies=needs(OPERATOR))
 async def press_release(services: Using) -> Response:
     """Release deliveries from the page's form."""
     return _back("released" if (await services.hold.release())["changed"] else "free")

@@ -10,16 +10,16 @@ from pydantic import ConfigDict, Field, model_validator
 
 from backend.domain.figures import IntegrationStatus
 from backend.routers.deps import ID, CompanyId, IntegrationId, Page, Using
+from backend.routers.guard import OPERATOR, VIEWER, guard
 from backend.routers.problems import problems
 from backend.routers.remedies import Misplaced
 from backend.routers.schemas import Answer, Next, Storable
-from backend.routers.strictness import STRICT
 from backend.services.connection_reports import ConnectionReport
 from backend.services.drafts import Draft
 from backend.services.integrations import Integration, IntegrationChanges, IntegrationDraft
 from backend.services.pages import Page as Listed
 
-router = APIRouter(prefix="/api/v1/companies/{company_id}/integrations", tags=["integrations"], dependencies=STRICT)
+router = APIRouter(prefix="/api/v1/companies/{company_id}/integrations", tags=["integrations"])
 
 SHOPIFY: dict[str, Any] = {
     "agent_id": "5f0c9a52",
@@ -145,7 +145,9 @@ class ConnectionAnswer(Answer):
     checked_at: datetime
 
 
-@router.get("", summary="List stores", response_model=IntegrationList, responses=problems(404, 422))
+@router.get(
+    "", summary="List stores", response_model=IntegrationList, responses=problems(404, 422), dependencies=guard(VIEWER)
+)
 async def list_integrations(
     services: Using,
     company_id: CompanyId,
@@ -165,6 +167,7 @@ async def list_integrations(
     summary="Connect a store",
     response_model=IntegrationAnswer,
     responses=problems(404, 409, 413, 422),
+    dependencies=guard(OPERATOR),
 )
 async def create_integration(services: Using, company_id: CompanyId, integration: NewIntegration) -> Integration:
     """Connect a store; it is polled at the next beat. One store is connected once in a company."""
@@ -172,7 +175,11 @@ async def create_integration(services: Using, company_id: CompanyId, integration
 
 
 @router.post(
-    "/verify", summary="Test a store first", response_model=ConnectionAnswer, responses=problems(404, 413, 422)
+    "/verify",
+    summary="Test a store first",
+    response_model=ConnectionAnswer,
+    responses=problems(404, 413, 422),
+    dependencies=guard(OPERATOR),
 )
 async def verify_draft(services: Using, company_id: CompanyId, integration: NewIntegration) -> ConnectionReport:
     """Test a connection before it is saved: what is wrong, what to do, and what a first poll would hand off."""
@@ -180,7 +187,11 @@ async def verify_draft(services: Using, company_id: CompanyId, integration: NewI
 
 
 @router.get(
-    "/{integration_id}", summary="Look at a store", response_model=IntegrationAnswer, responses=problems(404, 422)
+    "/{integration_id}",
+    summary="Look at a store",
+    response_model=IntegrationAnswer,
+    responses=problems(404, 422),
+    dependencies=guard(VIEWER),
 )
 async def get_integration(services: Using, company_id: CompanyId, integration_id: IntegrationId) -> Integration:
     """Return one store."""
@@ -192,6 +203,7 @@ async def get_integration(services: Using, company_id: CompanyId, integration_id
     summary="Change a store",
     response_model=IntegrationAnswer,
     responses=problems(404, 409, 413, 422),
+    dependencies=guard(OPERATOR),
 )
 async def change_integration(
     services: Using, company_id: CompanyId, integration_id: IntegrationId, changes: IntegrationChange
@@ -205,6 +217,7 @@ async def change_integration(
     summary="Rotate credentials",
     response_model=IntegrationAnswer,
     responses=problems(404, 413, 422),
+    dependencies=guard(OPERATOR),
 )
 async def rotate_credentials(
     services: Using, company_id: CompanyId, integration_id: IntegrationId, new: NewCredentials
@@ -214,7 +227,11 @@ async def rotate_credentials(
 
 
 @router.post(
-    "/{integration_id}/verify", summary="Test a store", response_model=ConnectionAnswer, responses=problems(404, 422)
+    "/{integration_id}/verify",
+    summary="Test a store",
+    response_model=ConnectionAnswer,
+    responses=problems(404, 422),
+    dependencies=guard(OPERATOR),
 )
 async def verify_integration(services: Using, company_id: CompanyId, integration_id: IntegrationId) -> ConnectionReport:
     """Test the connection as it is stored. Any fault of the store is a finding with its remedy."""
@@ -226,6 +243,7 @@ async def verify_integration(services: Using, company_id: CompanyId, integration
     summary="Pause a store",
     response_model=IntegrationAnswer,
     responses=problems(404, 409, 422),
+    dependencies=guard(OPERATOR),
 )
 async def pause_integration(services: Using, company_id: CompanyId, integration_id: IntegrationId) -> Integration:
     """Stop polling this store until it is resumed."""
@@ -237,13 +255,20 @@ async def pause_integration(services: Using, company_id: CompanyId, integration_
     summary="Resume a store",
     response_model=IntegrationAnswer,
     responses=problems(404, 409, 422),
+    dependencies=guard(OPERATOR),
 )
 async def resume_integration(services: Using, company_id: CompanyId, integration_id: IntegrationId) -> Integration:
     """Poll this store again, at once."""
     return await services.integrations.resume(company_id, integration_id)
 
 
-@router.delete("/{integration_id}", status_code=204, summary="Remove a store", responses=problems(404, 422))
+@router.delete(
+    "/{integration_id}",
+    status_code=204,
+    summary="Remove a store",
+    responses=problems(404, 422),
+    dependencies=guard(OPERATOR),
+)
 async def remove_integration(services: Using, company_id: CompanyId, integration_id: IntegrationId) -> None:
     """Delete a store that never brought anything; one that did becomes inactive, as its carts name it.
 

@@ -9,16 +9,16 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.routers.deps import Using
-from backend.routers.strictness import STRICT
+from backend.routers.guard import VIEWER, guard
 from backend.services.exposition import CONTENT_TYPE
 
 # Text rather than JSON, and for monitors rather than callers: docs/operations.md describes it.
-router = APIRouter(include_in_schema=False, dependencies=STRICT)
+router = APIRouter(include_in_schema=False)
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-@router.get("/metrics")
+@router.get("/metrics", dependencies=guard(VIEWER))
 async def show_metrics(services: Using) -> Response:
     """Show the figures of this process and of the installation, over all companies; none of them names a company."""
     return Response(await services.exposition.render(), media_type=CONTENT_TYPE)

@@ -17,6 +17,7 @@ from backend.routers import console, reference
 from backend.routers.carts import cart_filter
 from backend.routers.deliveries import delivery_filter
 from backend.routers.deps import CartId, CompanyId, DeliveryId, Page, Using
+from backend.routers.guard import ANALYST, OPERATOR, VIEWER, needs
 from backend.routers.rendering import page
 from backend.services.overview import Paging
 from backend.services.wiring import Services
@@ -68,7 +69,7 @@ async def live_context(services: Services) -> dict[str, Any]:
     }
 
 
-@router.get("/")
+@router.get("/", dependencies=needs(VIEWER))
 async def show_console(
     services: Using,
     said: Annotated[str, Query(max_length=40)] = "",
@@ -90,13 +91,13 @@ async def _said(services: Services, said: str, cycle: str) -> dict[str, str] | N
     return {"kind": kind, "words": words} if words else None
 
 
-@router.get("/console/live")
+@router.get("/console/live", dependencies=needs(VIEWER))
 async def show_live(services: Using) -> Response:
     """Show the part of the console that freshens itself."""
     return page("live.html", **await live_context(services))
 
 
-@router.post("/console/start")
+@router.post("/console/start", dependencies=needs(OPERATOR))
 async def press_start(request: Request, services: Using) -> Response:
     """Start polling from the console's form."""
     interval = (await form_fields(request)).get("interval", "")
@@ -109,14 +110,14 @@ async def press_start(request: Request, services: Using) -> Response:
     return _back("started" if wanted["changed"] else "kept")
 
 
-@router.post("/console/stop")
+@router.post("/console/stop", dependencies=needs(OPERATOR))
 async def press_stop(services: Using) -> Response:
     """Stop polling from the console's form."""
     wanted = await services.poller.stop()
     return _back("stopped" if wanted["changed"] else "stopped_before")
 
 
-@router.post("/console/test-once")
+@router.post("/console/test-once", dependencies=needs(OPERATOR))
 async def press_test_once(services: Using) -> Response:
     """Run one cycle from the console's form."""
     report = await services.poller.run_once("test_once")
@@ -136,7 +137,7 @@ def _back(said: str, **more: str) -> Response:
     return RedirectResponse(f"/?{urlencode({'said': said, **more})}", status_code=303)
 
 
-@router.get("/carts")
+@router.get("/carts", dependencies=needs(VIEWER))
 async def show_carts(services: Using, wanted: Annotated[CartFilter, Depends(cart_filter)], paging: Page) -> Response:
     """Show carts of all companies."""
     listed = await services.overview.carts(None, wanted, paging)
@@ -146,7 +147,7 @@ async def show_carts(services: Using, wanted: Annotated[CartFilter, Depends(cart
     return page("carts.html", here="/carts", now=now, wanted=wanted, rows=listed.items, next=onward)
 
 
-@router.get("/carts/{company_id}/{cart_id}")
+@router.get("/carts/{company_id}/{cart_id}", dependencies=needs(ANALYST))
 @readable
 async def show_cart(services: Using, company_id: CompanyId, cart_id: CartId) -> Response:
     """Show a cart with what happened to it."""
@@ -154,7 +155,7 @@ async def show_cart(services: Using, company_id: CompanyId, cart_id: CartId) -> 
     return page("cart.html", here="/carts", now=services.clock.now(), row=row)
 
 
-@router.get("/deliveries")
+@router.get("/deliveries", dependencies=needs(VIEWER))
 async def show_deliveries(
     services: Using, wanted: Annotated[DeliveryFilter, Depends(delivery_filter)], paging: Page
 ) -> Response:
@@ -166,7 +167,7 @@ async def show_deliveries(
     return page("deliveries.html", here="/deliveries", now=now, wanted=wanted, rows=listed.items, next=onward)
 
 
-@router.get("/deliveries/{company_id}/{delivery_id}")
+@router.get("/deliveries/{company_id}/{delivery_id}", dependencies=needs(ANALYST))
 @readable
 async def show_delivery(services: Using, company_id: CompanyId, delivery_id: DeliveryId) -> Response:
     """Show a delivery with its attempts and carts."""

@@ -9,11 +9,11 @@ from pydantic import Field
 
 from backend.routers.alerts import Alert
 from backend.routers.deps import Using
+from backend.routers.guard import OPERATOR, VIEWER, guard
 from backend.routers.problems import problems
 from backend.routers.schemas import Answer, Held
-from backend.routers.strictness import STRICT
 
-router = APIRouter(prefix="/polling", tags=["polling"], dependencies=STRICT)
+router = APIRouter(prefix="/polling", tags=["polling"])
 
 Interval = Annotated[
     int | None,
@@ -209,9 +209,15 @@ class PollingState(Answer):
 
 
 @router.post(
-    "/start-abandoned-cart", summary="Start polling (same as /start)", response_model=Wanted, responses=problems(422)
+    "/start-abandoned-cart",
+    summary="Start polling (same as /start)",
+    response_model=Wanted,
+    responses=problems(422),
+    dependencies=guard(OPERATOR),
 )
-@router.post("/start", summary="Start polling", response_model=Wanted, responses=problems(422))
+@router.post(
+    "/start", summary="Start polling", response_model=Wanted, responses=problems(422), dependencies=guard(OPERATOR)
+)
 async def start(services: Using, interval: Interval = None) -> dict[str, Any]:
     """Want polling to run, and change the interval if one is given. Starting twice does no harm.
 
@@ -220,19 +226,27 @@ async def start(services: Using, interval: Interval = None) -> dict[str, Any]:
     return await services.poller.start(interval)
 
 
-@router.post("/stop", summary="Stop polling", response_model=Wanted, responses=problems())
+@router.post("/stop", summary="Stop polling", response_model=Wanted, responses=problems(), dependencies=guard(OPERATOR))
 async def stop(services: Using) -> dict[str, Any]:
     """Want polling to stop. A cycle in flight ends by itself; stopping twice does no harm."""
     return await services.poller.stop()
 
 
-@router.get("/status", summary="Look at polling", response_model=PollingState, responses=problems())
+@router.get(
+    "/status", summary="Look at polling", response_model=PollingState, responses=problems(), dependencies=guard(VIEWER)
+)
 async def status(services: Using) -> dict[str, Any]:
     """Say what runs, what the last cycle came to, and how current each store's data is against its objective."""
     return await services.poller.status()
 
 
-@router.post("/abandoned-cart/test-once", summary="Run one cycle now", response_model=CycleReport, responses=problems())
+@router.post(
+    "/abandoned-cart/test-once",
+    summary="Run one cycle now",
+    response_model=CycleReport,
+    responses=problems(),
+    dependencies=guard(OPERATOR),
+)
 async def test_once(services: Using) -> dict[str, Any]:
     """Poll every store that may be polled, mark abandonments, attempt each due delivery once, and report.
 

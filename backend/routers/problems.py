@@ -66,8 +66,8 @@ TITLES: Mapping[str, str] = {
 }
 # What to do where an error does not say it itself.
 REMEDIES: Mapping[int, str] = {
-    401: "ask from the machine that the service runs on",
-    403: "ask somebody who may",
+    401: "send an API key: Authorization: Bearer crk_...",
+    403: "ask an owner for a key with that role",
     404: "check the ids in the address",
     405: "look the address up in /docs",
     409: "read it again, then repeat the change",
@@ -227,6 +227,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the documentation of a route's refusals, for its `responses`."""
     said = {
         401: "The caller is not signed in.",
+        403: "The caller's role, or the scope of its key, does not reach so far.",
         404: "There is no such thing in this company.",
         409: "It clashes with what is already there.",
         413: "The body is larger than 1 MiB.",
@@ -236,5 +237,5 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     schema = {"$ref": "#/components/schemas/Problem"}
     return {
         status: {"description": said[status], "content": {MEDIA_TYPE: {"schema": schema}}}
-        for status in sorted({401, 422, *statuses})
+        for status in sorted({401, 403, 422, *statuses})
     }

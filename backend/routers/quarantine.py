@@ -9,12 +9,12 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 
 from backend.routers.deps import ID, CompanyId, Page, Using
+from backend.routers.guard import ANALYST, guard
 from backend.routers.problems import problems
 from backend.routers.schemas import Answer, Next
-from backend.routers.strictness import STRICT
 from backend.services.overview import Listed
 
-router = APIRouter(prefix="/api/v1/companies/{company_id}/quarantine", tags=["quarantine"], dependencies=STRICT)
+router = APIRouter(prefix="/api/v1/companies/{company_id}/quarantine", tags=["quarantine"])
 
 
 class QuarantinedRecord(Answer):
@@ -39,7 +39,13 @@ class QuarantineList(Answer):
     next: Next
 
 
-@router.get("", summary="List unreadable records", response_model=QuarantineList, responses=problems(404, 422))
+@router.get(
+    "",
+    summary="List unreadable records",
+    response_model=QuarantineList,
+    responses=problems(404, 422),
+    dependencies=guard(ANALYST),
+)
 async def list_quarantine(
     services: Using,
     company_id: CompanyId,

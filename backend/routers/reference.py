@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.responses import Response
 
+from backend.routers.guard import VIEWER, needs
 from backend.routers.problems import TITLES, Problem
 from backend.routers.rendering import page
 
@@ -19,7 +20,7 @@ DESCRIPTION = """Polls stores for abandoned carts and hands each to your partner
 
 Every refusal is a problem document (RFC 9457). Lists come in pages: `limit` rows, and `next` to go on with.
 Ids, times (ISO 8601, UTC) and amounts (a number and its `..._minor` integer) look the same everywhere.
-In development the local user is signed in; requests from elsewhere get 401."""
+Send an API key as `Authorization: Bearer crk_...`; in development the local user needs none."""
 
 TAGS: list[dict[str, Any]] = [
     {"name": "polling", "description": "Start, stop and look at polling; run one cycle by hand."},
@@ -31,6 +32,7 @@ TAGS: list[dict[str, Any]] = [
     {"name": "deliveries", "description": "Every message to a partner, with its attempts."},
     {"name": "cycles", "description": "What each poll cycle and each poll came to."},
     {"name": "quarantine", "description": "Records of stores that could not be read."},
+    {"name": "keys", "description": "API keys: who may do what, in one company or in all of them."},
     {"name": "health", "description": "For load balancers and monitors."},
 ]
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -54,7 +56,13 @@ def document_problems(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-@router.get("/docs", response_class=HTMLResponse)
+@router.get("/openapi.json", dependencies=needs(VIEWER, anywhere=True))
+async def show_openapi(request: Request) -> JSONResponse:
+    """Return the OpenAPI document."""
+    return JSONResponse(request.app.openapi())
+
+
+@router.get("/docs", response_class=HTMLResponse, dependencies=needs(VIEWER, anywhere=True))
 async def show_reference(request: Request) -> Response:
     """Show the whole API, by group."""
     spec = request.app.openapi()

@@ -82,12 +82,19 @@ class CompanyService:
         self._clock = clock
         self._keyring = keyring
 
-    async def list(self, *, status: str | None = None, limit: int = 50, after: str | None = None) -> Page[Company]:
-        """Return companies, newest first; for callers whose grant covers all of them."""
+    async def list(
+        self,
+        *,
+        status: str | None = None,
+        only: frozenset[str] | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> Page[Company]:
+        """Return companies, newest first; `only` those that the caller may know, None for all of them."""
         part = slice_of(limit, after)
         wanted = known_status(status, get_args(CompanyStatus))
         async with self._database.overview() as tx:
-            rows = await OverviewStore(tx).companies(wanted, part.rows, part.place)
+            rows = await OverviewStore(tx).companies(wanted, part.rows, part.place, only=only)
         return part.cut([_company(row) for row in rows])
 
     async def get(self, company_id: str) -> Company:

@@ -15,6 +15,7 @@ from backend.platforms.registry import PLATFORMS
 from backend.services.abandoned_carts import AbandonedCartAgentService
 from backend.services.agent_integrations import AgentIntegrationService
 from backend.services.alerts import AlertService
+from backend.services.api_keys import ApiKeyService
 from backend.services.companies import CompanyService
 from backend.services.destinations import DestinationService
 from backend.services.engine import Base, Checkpoint, build_base, build_engine, pass_by
@@ -56,6 +57,7 @@ class Services:
     watch: Watch
     exposition: Exposition
     alerts: AlertService
+    keys: ApiKeyService
 
     async def aclose(self) -> None:
         """Stop renewing leases and close every connection."""
@@ -112,4 +114,5 @@ async def build_services(
         watch=Watch(settings, base.database, base.clock, metrics),
         exposition=Exposition(settings, base.database, base.clock, metrics),
         alerts=AlertService(base.database),
+        keys=ApiKeyService(base.database, base.clock, settings),
     )

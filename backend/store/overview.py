@@ -31,9 +31,13 @@ class OverviewStore:
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
 
-    async def companies(self, status: str | None, limit: int, after: Place | None) -> list[CompanyRow]:
-        """Return companies, newest first."""
+    async def companies(
+        self, status: str | None, limit: int, after: Place | None, *, only: frozenset[str] | None = None
+    ) -> list[CompanyRow]:
+        """Return companies, newest first; `only` those with these ids, where it is given."""
         query = select(companies)
+        if only is not None:
+            query = query.where(companies.c.id.in_(sorted(only)))
         if status is not None:
             query = query.where(companies.c.status == status)
         rows = await self._connection.execute(newest(query, companies, "created_at", limit, after))

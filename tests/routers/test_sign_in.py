@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from backend.routers.deps import SignIn, is_loopback, refusal
+from backend.routers.sign_in import SignIn, is_loopback, refusal
 from tests.routers.conftest import Web
 
 HOST = ("host", "localhost:8000")

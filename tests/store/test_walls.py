@@ -10,12 +10,12 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.domain.ids import new_id
-from backend.models import INSTALLATION_TABLES, company_agents, integrations, metadata
+from backend.models import ACCESS_TABLES, INSTALLATION_TABLES, company_agents, integrations, metadata
 from backend.models import companies as company_table
 from tests.factories import make_agent, make_company, make_destination, make_integration
 from tests.worlds import World
 
-TENANT_TABLES = sorted(set(metadata.tables) - INSTALLATION_TABLES)
+TENANT_TABLES = sorted(set(metadata.tables) - INSTALLATION_TABLES - ACCESS_TABLES)
 
 
 @pytest.fixture
@@ -118,6 +118,14 @@ class TestWrites:
             async with world.database.transaction(two[0]) as tx:
                 await tx.execute(update(integrations).values(company_id=two[1]))
 
+    @pytest.mark.parametrize("table", sorted(ACCESS_TABLES))
+    async def test_a_company_cannot_even_see_who_may_come_in(
+        self, world: World, two: tuple[str, str], table: str
+    ) -> None:
+        with pytest.raises(DBAPIError, match="permission denied"):
+            async with world.database.transaction(two[0]) as tx:
+                await tx.execute(select(metadata.tables[table]))
+
     @pytest.mark.parametrize("table", sorted(INSTALLATION_TABLES))
     async def test_a_company_cannot_write_the_installation_s_tables(
         self, world: World, two: tuple[str, str], table: str
@@ -141,7 +149,7 @@ class TestEveryTable:
             found = (await connection.execute(query, {"table": table})).one()
         assert tuple(found) == (True, True, ["cart_app true", "cart_worker true"])
 
-    @pytest.mark.parametrize("table", sorted(INSTALLATION_TABLES))
+    @pytest.mark.parametrize("table", sorted(INSTALLATION_TABLES | ACCESS_TABLES))
     async def test_an_installation_table_has_no_policy(self, world: World, table: str) -> None:
         query = text("SELECT count(*) FROM pg_policies WHERE tablename = :table")
         async with world.database.engine.begin() as connection:

@@ -1,0 +1,63 @@
+"""What each route asks of its caller: a role, in the company of its path or else in the whole installation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request, params
+
+from backend.domain.access import Caller, Role
+from backend.errors import NotAllowed, NotFound
+from backend.routers.strictness import STRICT
+
+READS = frozenset({"GET", "HEAD"})
+
+
+def get_caller(request: Request) -> Caller:
+    """Return who asks, as the sign-in found out."""
+    caller: Caller = request.scope["caller"]
+    return caller
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """The role that a route asks for. Another company's id is answered as one that does not exist.
+
+    `anywhere`: in any company will do, as the route tells each caller only what is theirs.
+    """
+
+    role: Role
+    anywhere: bool = False
+
+    async def __call__(self, request: Request) -> None:
+        """Let the caller pass. Raises `NotFound`, `NotAllowed`."""
+        caller, company = get_caller(request), request.path_params.get("company_id")
+        if company is not None and not caller.knows(company):
+            raise NotFound(f"there is no company {company}")
+        if not (caller.may(self.role, company) or (self.anywhere and caller.may_anywhere(self.role))):
+            where = "all companies" if company is None else "this company"
+            raise NotAllowed(f"this needs the role {self.role} in {where}")
+        scope = scope_of(request)
+        if not caller.is_in_scope(scope):
+            raise NotAllowed(f"the key is not meant for {scope}")
+
+
+def scope_of(request: Request) -> str:
+    """Return the scope that a key needs for this route: the route's group in the reference, and read or write."""
+    tags = getattr(request.scope["route"], "tags", None) or ["console"]
+    return f"{tags[0]}:{'read' if request.method in READS else 'write'}"
+
+
+def needs(role: Role, *, anywhere: bool = False) -> list[params.Depends]:
+    """Return the dependencies of a page's route."""
+    return [Depends(Need(role, anywhere))]
+
+
+def guard(role: Role, *, anywhere: bool = False) -> list[params.Depends]:
+    """Return the dependencies of an API route: who may, then what it would otherwise ignore."""
+    return [*needs(role, anywhere=anywhere), *STRICT]
+
+
+VIEWER, ANALYST, OPERATOR, OWNER = Role
+Me = Annotated[Caller, Depends(get_caller)]
