@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Depends, Request, params
+from fastapi import APIRouter, Depends, Request, params
+from fastapi.routing import APIRoute
 
 from backend.domain.access import Caller, Role
 from backend.errors import NotAllowed, NotFound
@@ -57,6 +59,22 @@ def needs(role: Role, *, anywhere: bool = False) -> list[params.Depends]:
 def guard(role: Role, *, anywhere: bool = False) -> list[params.Depends]:
     """Return the dependencies of an API route: who may, then what it would otherwise ignore."""
     return [*needs(role, anywhere=anywhere), *STRICT]
+
+
+def routes_of(router: APIRouter) -> Iterator[APIRoute]:
+    """Yield a router's routes, those of routers within it too."""
+    for each in router.routes:
+        inner: Any = each
+        if isinstance(each, APIRoute):
+            yield each
+        else:
+            yield from routes_of(inner.original_router)
+
+
+def need_of(route: APIRoute) -> Need | None:
+    """Return what a route asks of its caller; None: it is open to everybody."""
+    found = [each.call for each in route.dependant.dependencies if isinstance(each.call, Need)]
+    return found[0] if found else None
 
 
 VIEWER, ANALYST, OPERATOR, OWNER = Role

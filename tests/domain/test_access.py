@@ -37,7 +37,7 @@ def test_a_role_in_one_company_adds_nothing_in_another() -> None:
 
 
 def test_the_companies_of_a_caller_are_those_granted() -> None:
-    assert caller((Role.OWNER, "a"), (Role.VIEWER, "b")).companies == {"a", "b"}
+    assert caller((Role.OWNER, "a"), (Role.VIEWER, "b")).companies == frozenset({"a", "b"})
 
 
 def test_a_grant_of_all_companies_names_none() -> None:

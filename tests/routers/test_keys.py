@@ -59,7 +59,7 @@ async def test_without_a_key_the_answer_says_how_to_get_in(far: httpx.AsyncClien
 @pytest.mark.parametrize("path", ["/polling/status", "/nowhere", "/openapi.json"])
 async def test_a_broken_header_gets_401_and_never_the_local_user_s_rights(web: Web, header: str, path: str) -> None:
     # Sent from this machine: whoever shows a key is judged by it.
-    answer = await web.client.get(path, headers={"Authorization": header.encode("latin-1")})
+    answer = await web.client.get(path, headers=[(b"Authorization", header.encode("latin-1"))])
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, 'Bearer error="invalid_token"')
 
 

@@ -60,6 +60,7 @@ async def known(web: Web) -> dict[str, str]:
         "cart_id": "c",
         "delivery_id": "d",
         "cycle_id": "cy",
+        "key_id": "k",
     }
 
 
