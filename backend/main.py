@@ -34,6 +34,7 @@ from backend.logs import set_up_logs
 from backend.routers import (
     agents,
     alerts,
+    audit,
     carts,
     companies,
     cycles,
@@ -67,6 +68,7 @@ ROUTERS = (
     cycles,
     quarantine,
     keys,
+    audit,
     health,
     alerts,
     metrics,

@@ -32,6 +32,7 @@ T = TypeVar("T")
 
 SIGN_IN_EVERY = 1.0  # seconds between looks at the wanted state
 TICK = 0.5  # seconds between bells of the sweep and delivery lanes
+SIGN_HEADS_EVERY = 600.0  # seconds between looks for audit chains that were not signed for a day
 LOOK_AGAIN = 1.0  # seconds between bells of the poll lane: at each beat, and for what dead workers left behind
 FORGET_WORKERS = timedelta(hours=1)
 ONE_AT_A_TIME = (
@@ -154,6 +155,7 @@ class Worker:
         quiet_collector()
         await self._sign_in()
         self._scheduler.add_job(self._keep_signed_in, "interval", seconds=SIGN_IN_EVERY, id="sign-in")
+        self._scheduler.add_job(self._sign_heads, "interval", seconds=SIGN_HEADS_EVERY, id="audit-heads")
         self._scheduler.start()
         log.info("worker.started", role=self.post.role, lanes=self.post.lanes, bell=self.post.bell)
         if not self.holds_the_loops():
@@ -190,6 +192,13 @@ class Worker:
             log.warning("worker.sign_in_failed", reason=str(error))
         except Exception:  # whatever it was, the worker lives on and says so
             log.exception("worker.sign_in_failed")
+
+    async def _sign_heads(self) -> None:
+        """Sign the audit chains that grew."""
+        try:
+            await self._track(self._services.audit.sign_due())
+        except Unavailable as error:
+            log.warning("audit.not_signed", reason=str(error))
 
     async def _sign_in(self) -> None:
         """Say that this worker lives, and follow the wanted state."""

@@ -26,13 +26,14 @@ from rich.table import Table
 from backend.config import load_settings
 from backend.db import prepare_database
 from backend.domain.access import Caller, Grant, Role
+from backend.domain.acting import COMMAND, acting_as
 from backend.errors import ServiceError, SetupProblem, Unavailable
 from backend.logs import set_up_logs
 from backend.services.api_keys import ApiKeyDraft, MadeKey
 from backend.services.wiring import Services, build_services
 
 # Whoever can run this can read the database as well.
-OPERATING = Caller("command", "local", "a command on the machine of the database", (Grant(Role.OWNER, None),))
+OPERATING = Caller("command", COMMAND, "a command on the machine of the database", (Grant(Role.OWNER, None),))
 Company = Annotated[str | None, typer.Option(help="The id of the company it is for; left out: all companies.")]
 KeyId = Annotated[str, typer.Argument(help="The key's id, as `keys` shows it.")]
 app = typer.Typer(
@@ -56,7 +57,8 @@ async def opened() -> AsyncIterator[Services]:
 def run(work: Coroutine[Any, Any, None]) -> None:
     """Do the work; a fault is one line on standard error."""
     try:
-        asyncio.run(work)
+        with acting_as(OPERATING.as_actor):
+            asyncio.run(work)
     except (SetupProblem, Unavailable) as problem:
         _fail(str(problem), 2)
     except ServiceError as error:

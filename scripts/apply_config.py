@@ -32,6 +32,7 @@ from backend.clock import Clock
 from backend.config import Settings, load_settings
 from backend.crypto import load_master_key
 from backend.db import Database, prepare_database
+from backend.domain.acting import AS_COMMAND, acting_as
 from backend.domain.configuration import FaultyConfiguration
 from backend.errors import SetupProblem
 from backend.outbound import Outbound, OutboundPolicy
@@ -58,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser().parse_args(arguments)
     try:
         text = asked.file.read_text(encoding="utf-8")
-        return asyncio.run(run(load_settings(), text, dry_run=asked.dry_run, prune=asked.prune))
+        with acting_as(AS_COMMAND):
+            return asyncio.run(run(load_settings(), text, dry_run=asked.dry_run, prune=asked.prune))
     except FaultyConfiguration as faulty:
         for fault in faulty.faults:
             complain(f"{asked.file}: {fault}")

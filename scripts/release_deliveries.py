@@ -20,6 +20,7 @@ import typer
 
 from backend.config import load_settings
 from backend.db import prepare_database
+from backend.domain.acting import AS_COMMAND, acting_as
 from backend.errors import SetupProblem, Unavailable
 from backend.logs import set_up_logs
 from backend.services.wiring import build_services
@@ -48,7 +49,8 @@ async def run(*, yes: bool) -> None:
 def main(*, yes: Annotated[bool, typer.Option("--yes", help="Release them.")] = False) -> None:
     """Show what a release would let go; with --yes, release."""
     try:
-        asyncio.run(run(yes=yes))
+        with acting_as(AS_COMMAND):
+            asyncio.run(run(yes=yes))
     except (SetupProblem, Unavailable) as problem:
         print(f"error: {problem}", file=sys.stderr)
         raise typer.Exit(2) from None

@@ -23,6 +23,7 @@ ORDER = tuple(Role)
 # What keys may be narrowed to: the API's groups, to read or to change.
 GROUPS = (
     "agents",
+    "audit",
     "carts",
     "companies",
     "cycles",
@@ -55,6 +56,11 @@ class Caller:
     name: str
     grants: tuple[Grant, ...]
     scopes: frozenset[str] | None = None
+
+    @property
+    def as_actor(self) -> str:
+        """How records name this caller."""
+        return f"{self.kind}:{self.id}"
 
     def may(self, needed: Role, company_id: str | None) -> bool:
         """Whether some grant covers the role in this company; None: in the installation, so in all companies."""

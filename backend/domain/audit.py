@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -44,12 +44,13 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """How far a chain had come when it was signed."""
+    """How far a chain had come when it was signed, with which of its keys."""
 
     company_id: str
     seq: int
     hash: bytes
     signed_at: datetime
+    key_version: int
     signature: bytes
 
 
@@ -81,43 +82,61 @@ def linked(record: Record, before: bytes) -> Link:
     return Link(record, before, hashlib.sha256(before + canonical(record)).digest())
 
 
-def sign_head(key: bytes, company_id: str, seq: int, hashed: bytes, signed_at: datetime) -> Head:
-    """Return a signed head: HMAC-SHA-256 over the chain's name, length, hash and the time."""
-    return Head(company_id, seq, hashed, signed_at, _signature(key, company_id, seq, hashed, signed_at))
+def sign_head(key: bytes, key_version: int, end: tuple[str, int, bytes], signed_at: datetime) -> Head:
+    """Return a signed head of a chain's `end` (name, length, hash): HMAC-SHA-256 over that and the time."""
+    unsigned = Head(*end, signed_at, key_version, b"")
+    return replace(unsigned, signature=_signature(key, unsigned))
 
 
-def first_break(links: Iterable[Link], heads: Sequence[Head], key: bytes | None) -> Break | None:
-    """Return the first record of one chain that is not as it was written, or None when all are.
+class Chain:
+    """One chain as it is read again, link by link, against what was signed.
 
-    `heads` are the signed ones that are kept, in any order: a chain must still hold what each of them says. Without
-    `key` their signatures are not looked at.
+    `heads` are the signed ones that are kept, in any order: the chain must still hold what each of them says. `keys` by
+    version; without them the signatures are not looked at.
     """
-    forged = next((head for head in heads if key is not None and not is_signed(key, head)), None)
-    if forged is not None:
-        return Break(forged.company_id, forged.seq, "a signed head does not bear our signature")
-    wanted = {head.seq: head for head in heads}
-    before, seq, company = START, 0, INSTALLATION
-    for link in links:
-        seq, company = seq + 1, link.record.company_id
-        if link.record.seq != seq:
-            return Break(company, seq, f"it is missing: number {link.record.seq} comes in its place")
-        if link.before != before:
-            return Break(company, seq, "it does not follow from the record before it")
-        if linked(link.record, before).hash != link.hash:
-            return Break(company, seq, "its content is not what was hashed")
-        if seq in wanted and wanted[seq].hash != link.hash:
-            return Break(company, seq, "it is not what was signed")
-        before = link.hash
-    longest = max(wanted, default=0)
-    if longest > seq:
-        return Break(wanted[longest].company_id, seq + 1, f"it is missing: the chain was signed up to number {longest}")
-    return None
+
+    def __init__(self, company_id: str, heads: Sequence[Head], keys: Mapping[int, bytes] | None) -> None:
+        self.length = 0  # links that were read
+        self._company = company_id
+        self._signed = {head.seq: head.hash for head in heads}
+        self._before = START
+        forged = next((head for head in heads if keys is not None and not is_signed(keys, head)), None)
+        self._broken = forged and Break(company_id, forged.seq, "a signed head does not bear our signature")
+
+    def holds(self, link: Link) -> bool:
+        """Look at the next link; False when a break was found, and then the rest need not be read."""
+        if self._broken is None:
+            self.length += 1
+            why = self._objection(link)
+            self._broken = why and Break(self._company, self.length, why)
+            self._before = link.hash
+        return self._broken is None
+
+    def end(self) -> Break | None:
+        """Return the first record that is not as it was written, once all links were read; None when all are."""
+        longest = max(self._signed, default=0)
+        if self._broken is None and longest > self.length:
+            why = f"it is missing: the chain was signed up to number {longest}"
+            return Break(self._company, self.length + 1, why)
+        return self._broken
+
+    def _objection(self, link: Link) -> str | None:
+        seq = self.length
+        if (link.record.company_id, link.record.seq) != (self._company, seq):
+            return f"it is missing: number {link.record.seq} comes in its place"
+        if link.before != self._before:
+            return "it does not follow from the record before it"
+        if linked(link.record, self._before).hash != link.hash:
+            return "its content is not what was hashed"
+        if self._signed.get(seq, link.hash) != link.hash:
+            return "it is not what was signed"
+        return None
 
 
-def is_signed(key: bytes, head: Head) -> bool:
+def is_signed(keys: Mapping[int, bytes], head: Head) -> bool:
     """Whether a head bears our signature."""
-    good = _signature(key, head.company_id, head.seq, head.hash, head.signed_at)
-    return hmac.compare_digest(good, head.signature)
+    key = keys.get(head.key_version)
+    return key is not None and hmac.compare_digest(_signature(key, head), head.signature)
 
 
 def pseudonym(key: bytes, value: str) -> str:
@@ -125,6 +144,7 @@ def pseudonym(key: bytes, value: str) -> str:
     return hmac.digest(key, value.strip().lower().encode(), "sha256").hex()[:16]
 
 
-def _signature(key: bytes, company_id: str, seq: int, hashed: bytes, signed_at: datetime) -> bytes:
-    said = orjson.dumps([company_id, seq, hashed.hex(), signed_at.astimezone(UTC).isoformat(timespec="microseconds")])
+def _signature(key: bytes, head: Head) -> bytes:
+    at = head.signed_at.astimezone(UTC).isoformat(timespec="microseconds")
+    said = orjson.dumps([head.company_id, head.seq, head.hash.hex(), at, head.key_version])
     return hmac.digest(key, b"audit-head" + said, "sha256")

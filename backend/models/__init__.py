@@ -2,6 +2,7 @@
 
 from backend.models.access import api_keys
 from backend.models.alerts import alerts
+from backend.models.audit import audit_heads, audit_log
 from backend.models.base import metadata
 from backend.models.carts import abandonment_log, cart_events, cart_items, carts, customers
 from backend.models.companies import companies, company_agents
@@ -21,6 +22,8 @@ __all__ = [
     "abandonment_log",
     "alerts",
     "api_keys",
+    "audit_heads",
+    "audit_log",
     "cart_events",
     "cart_items",
     "carts",

@@ -33,6 +33,7 @@ TAGS: list[dict[str, Any]] = [
     {"name": "cycles", "description": "What each poll cycle and each poll came to."},
     {"name": "quarantine", "description": "Records of stores that could not be read."},
     {"name": "keys", "description": "API keys: who may do what, in one company or in all of them."},
+    {"name": "audit", "description": "Who did what, in a chain that shows any later change."},
     {"name": "health", "description": "For load balancers and monitors."},
 ]
 METHODS = ("get", "post", "put", "patch", "delete")

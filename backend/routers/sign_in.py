@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from backend.domain.access import LOCAL_OWNER, Caller
+from backend.domain.acting import acting_as
 from backend.errors import NotSignedIn, ServiceError
 from backend.routers.problems import of_error, problem
 
@@ -41,11 +42,12 @@ class SignIn:
             await self._app(scope, receive, send)
             return
         try:
-            scope["caller"] = await self._caller(scope)
+            caller = scope["caller"] = await self._caller(scope)
         except ServiceError as error:
             await self._refuse(error, scope, receive, send)
             return
-        await self._app(scope, receive, send)
+        with acting_as(caller.as_actor):
+            await self._app(scope, receive, send)
 
     async def _caller(self, scope: Scope) -> Caller:
         """Return who asks. Raises `NotSignedIn`."""

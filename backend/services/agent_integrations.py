@@ -24,6 +24,7 @@ from backend.domain.figures import (
 )
 from backend.domain.ids import new_id
 from backend.errors import NotFound
+from backend.services.audit import note
 from backend.services.companies import found_company, hold_company
 from backend.services.drafts import Changes, Draft
 from backend.services.pages import Page, known_status, slice_of
@@ -115,7 +116,9 @@ class AgentIntegrationService:
     async def create_in(self, tx: Transaction, company_id: str, draft: AgentDraft, agent_id: str) -> Agent:
         """Make an agent inside a transaction, under an id of the caller's."""
         await hold_company(tx, company_id)
-        await AgentStore(tx, company_id).add(agent_id, draft.model_dump(), self._clock.now())
+        now = self._clock.now()
+        await AgentStore(tx, company_id).add(agent_id, draft.model_dump(), now)
+        await note(tx, company_id, now, "agent.created", agent_id)
         return await self._agent(tx, company_id, agent_id)
 
     async def change(self, company_id: str, agent_id: str, changes: AgentChanges) -> Agent:
@@ -131,9 +134,11 @@ class AgentIntegrationService:
         """Change an agent inside a transaction."""
         await found_agent(tx, company_id, agent_id)
         store, now = AgentStore(tx, company_id), self._clock.now()
-        await store.change(agent_id, changes.values(), now)
+        values = changes.values()
+        await store.change(agent_id, values, now)
         if changes.abandonment_threshold_minutes is not None:
             await store.check_active_carts_now(agent_id, now)
+        await note(tx, company_id, now, "agent.changed", agent_id, fields=sorted(values))
         return await self._agent(tx, company_id, agent_id)
 
     async def remove(self, company_id: str, agent_id: str) -> None:
@@ -144,9 +149,10 @@ class AgentIntegrationService:
         """
         async with self._database.transaction(company_id) as tx:
             await found_agent(tx, company_id, agent_id)
-            store = AgentStore(tx, company_id)
+            store, now = AgentStore(tx, company_id), self._clock.now()
             if not await store.delete_if_unused(agent_id):
-                await store.change(agent_id, {"status": "inactive"}, self._clock.now())
+                await store.change(agent_id, {"status": "inactive"}, now)
+            await note(tx, company_id, now, "agent.removed", agent_id)
 
     async def _agent(self, tx: Transaction, company_id: str, agent_id: str) -> Agent:
         return (await self._agents(tx, company_id, [await found_agent(tx, company_id, agent_id)]))[0]

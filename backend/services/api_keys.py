@@ -16,6 +16,7 @@ from backend.domain.api_keys import hash_of, is_whole, make_key, shown_part
 from backend.domain.figures import Name
 from backend.domain.ids import new_id
 from backend.errors import BadInput, Conflict, NotFound
+from backend.services.audit import INSTALLATION, note
 from backend.services.companies import found_company
 from backend.services.drafts import Draft
 from backend.services.pages import Page, slice_of
@@ -118,14 +119,17 @@ class ApiKeyService:
             company_id=company_id,
             scopes=None if draft.scopes is None else sorted(set(draft.scopes)),
             replaces=None,
-            created_by=f"{caller.kind}:{caller.id}",
+            created_by=caller.as_actor,
             created_at=now,
             expires_at=None if days is None else now + timedelta(days=days),
             revoked_at=None,
             last_used_at=None,
         )
         async with self._database.work() as tx:
-            return await self._add(ApiKeyStore(tx), row)
+            made = await self._add(ApiKeyStore(tx), row)
+            details = {"role": row.role, "scopes": row.scopes}
+            await note(tx, company_id or INSTALLATION, now, "key.created", row.id, **details)
+            return made
 
     async def rotate(self, company_id: str | None, key_id: str, caller: Caller) -> MadeKey:
         """Make a key to take the place of another, which works for another day: two are alive meanwhile.
@@ -144,15 +148,20 @@ class ApiKeyService:
             await store.change(key_id, expires_at=min(until, old.expires_at or until))
             life = None if old.expires_at is None else old.expires_at - old.created_at
             expires_at = None if life is None else now + life
-            by = f"{caller.kind}:{caller.id}"
-            return await self._add(store, _successor(old, created_by=by, created_at=now, expires_at=expires_at))
+            made = await self._add(
+                store, _successor(old, created_by=caller.as_actor, created_at=now, expires_at=expires_at)
+            )
+            await note(tx, company_id or INSTALLATION, now, "key.rotated", key_id, successor=made.api_key.id)
+            return made
 
     async def revoke(self, company_id: str | None, key_id: str) -> ApiKey:
         """Refuse a key from now on; revoking twice does no harm. Raises `NotFound`."""
         async with self._database.work() as tx:
             store = ApiKeyStore(tx)
             if (await self._found(store, company_id, key_id)).revoked_at is None:
-                await store.change(key_id, revoked_at=self._clock.now())
+                now = self._clock.now()
+                await store.change(key_id, revoked_at=now)
+                await note(tx, company_id or INSTALLATION, now, "key.revoked", key_id)
             return self._api_key(await self._found(store, company_id, key_id))
 
     async def _add(self, store: ApiKeyStore, row: ApiKeyRow) -> MadeKey:

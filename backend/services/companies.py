@@ -13,6 +13,7 @@ from backend.db import Database, Transaction
 from backend.domain.figures import DEFAULT_WEIGHT, CompanyStatus, Name, Url, Weight
 from backend.domain.ids import new_id
 from backend.errors import NotFound
+from backend.services.audit import note
 from backend.services.drafts import Changes, Draft
 from backend.services.keyring import Keyring
 from backend.services.pages import Page, known_status, slice_of
@@ -113,6 +114,7 @@ class CompanyService:
         now = self._clock.now()
         await CompanyStore(tx, company_id).add(draft.model_dump(), now)
         await self._keyring.newest_version(tx, company_id, now)
+        await note(tx, company_id, now, "company.created", company_id)
         return _company(await found_company(tx, company_id))
 
     async def change(self, company_id: str, changes: CompanyChanges) -> Company:
@@ -123,7 +125,9 @@ class CompanyService:
     async def change_in(self, tx: Transaction, company_id: str, changes: CompanyChanges) -> Company:
         """Change a company inside a transaction."""
         await found_company(tx, company_id)
-        await CompanyStore(tx, company_id).change(changes.values(), self._clock.now())
+        values, now = changes.values(), self._clock.now()
+        await CompanyStore(tx, company_id).change(values, now)
+        await note(tx, company_id, now, "company.changed", company_id, fields=sorted(values))
         return _company(await found_company(tx, company_id))
 
     async def remove(self, company_id: str) -> None:
@@ -133,9 +137,10 @@ class CompanyService:
         """
         async with self._database.transaction(company_id) as tx:
             await found_company(tx, company_id)
-            store = CompanyStore(tx, company_id)
+            store, now = CompanyStore(tx, company_id), self._clock.now()
             if not await store.delete_if_unused():
-                await store.change({"status": "inactive"}, self._clock.now())
+                await store.change({"status": "inactive"}, now)
+            await note(tx, company_id, now, "company.removed", company_id)
 
 
 async def found_company(tx: Transaction, company_id: str) -> CompanyRow:

@@ -18,6 +18,7 @@ from backend.domain.signing import SECRET_PREFIX, make_secret, secret_bytes
 from backend.domain.targets import check_target
 from backend.errors import BadInput, Conflict, NotFound, SetupProblem
 from backend.services.agent_integrations import found_agent
+from backend.services.audit import note
 from backend.services.companies import found_company, hold_company
 from backend.services.connections import check_wire_form, target_rules
 from backend.services.drafts import Changes, Draft
@@ -141,7 +142,9 @@ class DestinationService:
         secret = make_secret() if draft.secret is None else checked_secret(draft.secret)
         values = draft.model_dump(exclude={"secret"}) | {"status": "active"}
         values |= await self._sealed(tx, company_id, destination_id, [secret])
-        await DestinationStore(tx, company_id).add(destination_id, values, self._clock.now())
+        now = self._clock.now()
+        await DestinationStore(tx, company_id).add(destination_id, values, now)
+        await note(tx, company_id, now, "destination.created", destination_id)
         made = await self._destination(tx, company_id, await found_destination(tx, company_id, destination_id))
         return SignedDestination(made, secret if draft.secret is None else None)
 
@@ -158,14 +161,16 @@ class DestinationService:
     ) -> Destination:
         """Change a destination inside a transaction."""
         await found_destination(tx, company_id, destination_id)
-        values = changes.values()
+        values, now = changes.values(), self._clock.now()
+        fields = sorted(values)
         if "url" in values:
             self.check_url(values["url"])
         if "url" in values or values.get("status") == "active":
             values |= FRESH_START
         elif values.get("status") == "disabled":
             values |= {"status_reason": "disabled by operator"}
-        await DestinationStore(tx, company_id).change(destination_id, values, self._clock.now())
+        await DestinationStore(tx, company_id).change(destination_id, values, now)
+        await note(tx, company_id, now, "destination.changed", destination_id, fields=fields)
         return await self._destination(tx, company_id, await found_destination(tx, company_id, destination_id))
 
     async def rotate_secret(
@@ -187,8 +192,9 @@ class DestinationService:
         row = await found_destination(tx, *ids)
         newest = make_secret() if secret is None else checked_secret(secret)
         old = [live for live in await self.secrets_in(tx, ids[0], row) if live != newest] if keep_old else []
-        sealed = await self._sealed(tx, *ids, [newest, *old][:MOST_SECRETS])
-        await DestinationStore(tx, ids[0]).change(ids[1], sealed, self._clock.now())
+        sealed, now = await self._sealed(tx, *ids, [newest, *old][:MOST_SECRETS]), self._clock.now()
+        await DestinationStore(tx, ids[0]).change(ids[1], sealed, now)
+        await note(tx, ids[0], now, "destination.secret_rotated", ids[1], kept=len(old))
         changed = await self._destination(tx, ids[0], await found_destination(tx, *ids))
         return SignedDestination(changed, newest if secret is None else None)
 
@@ -206,9 +212,10 @@ class DestinationService:
         """
         async with self._database.transaction(company_id) as tx:
             await found_destination(tx, company_id, destination_id)
-            store = DestinationStore(tx, company_id)
+            store, now = DestinationStore(tx, company_id), self._clock.now()
             if not await store.delete_if_unused(destination_id):
-                await store.change(destination_id, {"status": "inactive"}, self._clock.now())
+                await store.change(destination_id, {"status": "inactive"}, now)
+            await note(tx, company_id, now, "destination.removed", destination_id)
 
     async def ensure_default(self) -> Sequence[str]:
         """Give agents of the target template that never had a destination the one of EXTERNAL_API_URL.

@@ -18,6 +18,7 @@ from backend.errors import BadInput, Conflict, NotFound
 from backend.outbound import Outbound
 from backend.platforms.base import Finding
 from backend.services.agent_integrations import found_agent
+from backend.services.audit import note
 from backend.services.companies import found_company, hold_company
 from backend.services.connection_reports import ConnectionReport, ConnectionTester, Trial
 from backend.services.connections import OpenStore, StoreCard, StoreOpener
@@ -156,6 +157,7 @@ class IntegrationService:
         stored = {"settings": opened.settings, "credentials_sealed": sealed, "credentials_version": version}
         fixed = {"store_id": opened.store_id, "status": "active", "next_poll_at": now}
         await store.add(integration_id, values | stored | fixed, now)
+        await note(tx, company_id, now, "integration.created", integration_id, platform=draft.platform)
         return await self._integration(tx, company_id, await found_integration(tx, company_id, integration_id))
 
     async def change(self, company_id: str, integration_id: str, changes: IntegrationChanges) -> Integration:
@@ -172,14 +174,16 @@ class IntegrationService:
         """Change an integration inside a transaction."""
         await hold_company(tx, company_id)
         row = await found_integration(tx, company_id, integration_id)
-        values = changes.values()
+        values, now = changes.values(), self._clock.now()
+        fields = sorted(values)
         if "settings" in values:
             values |= await self._new_settings(tx, company_id, row, values["settings"])
         if "poll_interval_seconds" in values:
-            values |= {"next_poll_at": self._clock.now()}
+            values |= {"next_poll_at": now}
         if "status" in values:
             values |= self._revived() if values["status"] == "active" else {"pause_reason": None, **LEASE_ENDED}
-        await IntegrationStore(tx, company_id).change(integration_id, values, self._clock.now())
+        await IntegrationStore(tx, company_id).change(integration_id, values, now)
+        await note(tx, company_id, now, "integration.changed", integration_id, fields=fields)
         return await self._integration(tx, company_id, await found_integration(tx, company_id, integration_id))
 
     async def rotate_credentials(
@@ -206,6 +210,7 @@ class IntegrationService:
         await IntegrationStore(tx, company_id).change(
             integration_id, {**values, **LEASE_ENDED, "next_poll_at": now}, now
         )
+        await note(tx, company_id, now, "integration.credentials_rotated", integration_id)
         return await self._integration(tx, company_id, await found_integration(tx, company_id, integration_id))
 
     async def pause(self, company_id: str, integration_id: str) -> Integration:
@@ -214,8 +219,9 @@ class IntegrationService:
             row = await found_integration(tx, company_id, integration_id)
             if row.status == "inactive":
                 raise _is_removed(row)
-            values = {"status": "paused", "pause_reason": PAUSED_BY_OPERATOR, **LEASE_ENDED}
-            await IntegrationStore(tx, company_id).change(integration_id, values, self._clock.now())
+            values, now = {"status": "paused", "pause_reason": PAUSED_BY_OPERATOR, **LEASE_ENDED}, self._clock.now()
+            await IntegrationStore(tx, company_id).change(integration_id, values, now)
+            await note(tx, company_id, now, "integration.paused", integration_id)
             return await self._integration(tx, company_id, await found_integration(tx, company_id, integration_id))
 
     async def resume(self, company_id: str, integration_id: str) -> Integration:
@@ -227,10 +233,11 @@ class IntegrationService:
             row = await found_integration(tx, company_id, integration_id)
             if row.status == "inactive":
                 raise _is_removed(row)
-            values = self._revived()
+            values, now = self._revived(), self._clock.now()
             if row.status == "paused" and row.pause_reason != PAUSED_BY_OPERATOR:
-                values = {"next_poll_at": self._clock.now(), "waiting_until": None, "waiting_for": None}
-            await IntegrationStore(tx, company_id).change(integration_id, values, self._clock.now())
+                values = {"next_poll_at": now, "waiting_until": None, "waiting_for": None}
+            await IntegrationStore(tx, company_id).change(integration_id, values, now)
+            await note(tx, company_id, now, "integration.resumed", integration_id)
             return await self._integration(tx, company_id, await found_integration(tx, company_id, integration_id))
 
     async def remove(self, company_id: str, integration_id: str) -> None:
@@ -241,10 +248,10 @@ class IntegrationService:
         """
         async with self._database.transaction(company_id) as tx:
             await found_integration(tx, company_id, integration_id)
-            store = IntegrationStore(tx, company_id)
+            store, now = IntegrationStore(tx, company_id), self._clock.now()
             if not await store.delete_if_unused(integration_id):
-                values = {"status": "inactive", "pause_reason": None, **LEASE_ENDED}
-                await store.change(integration_id, values, self._clock.now())
+                await store.change(integration_id, {"status": "inactive", "pause_reason": None, **LEASE_ENDED}, now)
+            await note(tx, company_id, now, "integration.removed", integration_id)
 
     async def verify(self, company_id: str, integration_id: str) -> ConnectionReport:
         """Test the connection as it is stored. Raises `NotFound`; any fault of the store is a finding."""

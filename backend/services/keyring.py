@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -76,6 +77,16 @@ class Keyring:
     def open_now(self, place: tuple[str, str, str, str], sealed: bytes, version: int) -> Any:
         """Open what `seal_json` made with a key that is in memory. Raises `SealBroken`."""
         return orjson.loads(unseal(self._data_keys[(place[0], version)], sealed, "/".join((*place, f"v{version}"))))
+
+    async def has_version(self, connection: Transaction, company_id: str, version: int) -> bool:
+        """Whether the company has a data key of this version."""
+        if (company_id, version) not in self._data_keys:
+            await self._load(connection, company_id)
+        return (company_id, version) in self._data_keys
+
+    async def derived(self, connection: Transaction, company_id: str, version: int, purpose: bytes) -> bytes:
+        """Return a 32-byte key for one purpose, made from a data key. Raises `KeyError` where there is no such one."""
+        return hmac.digest(await self._data_key(connection, company_id, version), purpose, "sha256")
 
     async def _data_key(self, connection: Transaction, company_id: str, version: int) -> bytes:
         if (company_id, version) not in self._data_keys:

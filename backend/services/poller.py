@@ -18,6 +18,7 @@ from backend.domain.lanes import DELIVERIES, POLLS, SWEEP
 from backend.domain.work import Scope, Tally
 from backend.errors import BadInput
 from backend.platforms.registry import PLATFORMS
+from backend.services.audit import INSTALLATION, note
 from backend.services.deliveries import DeliveryLane
 from backend.services.held import held_words
 from backend.services.lanes import Lane, LaneRunner
@@ -121,7 +122,9 @@ class AgentIntegrationPoller:
             wanted = (is_wanted, interval or kept)
             changed = before is None or (before.is_wanted, before.interval_seconds) != wanted
             if changed:
-                await store.want(is_wanted=wanted[0], interval=wanted[1], now=self._clock.now())
+                now, deed = self._clock.now(), "polling.started" if is_wanted else "polling.stopped"
+                await store.want(is_wanted=wanted[0], interval=wanted[1], now=now)
+                await note(tx, INSTALLATION, now, deed, "polling", interval_seconds=wanted[1])
         log.info("polling.wanted", running=wanted[0], interval_seconds=wanted[1], changed=changed)
         return {"running": wanted[0], "interval_seconds": wanted[1], "changed": changed}
 
@@ -222,6 +225,8 @@ class AgentIntegrationPoller:
             found = await PollQueue(tx).agents_found(self.scope)
             await store.add_agents(cycle_id, self._leases.worker_id, found)
             await store.prune(self._clock.now() - KEEP_CYCLES)
+            if kind != "beat":
+                await note(tx, INSTALLATION, started_at, f"polling.{kind}", cycle_id)
         await self._make_defaults()
 
     async def _unpolled(self, polls: Sequence[PollReport], kind: str) -> OneOff:

@@ -26,6 +26,7 @@ from backend.db import Database, Transaction
 from backend.domain.gate import decide
 from backend.domain.ids import new_id
 from backend.errors import BadInput, Unavailable
+from backend.services.audit import INSTALLATION, note
 from backend.services.held import HOW_TO_RELEASE, held_words
 from backend.services.reports import iso
 from backend.services.superseding import attempt_case
@@ -226,7 +227,10 @@ class DeliveryHold:
         async with self._database.work() as tx:
             store = HoldStore(tx)
             await store.prepare(self._settings.polling_interval)
-            changed = await store.hold(reason, self._clock.now())
+            now = self._clock.now()
+            changed = await store.hold(reason, now)
+            if changed:
+                await note(tx, INSTALLATION, now, "deliveries.held", "deliveries")
         if changed:
             log.warning("deliveries.held", reason=reason, words=HOW_TO_RELEASE)
         return {"held": True, "changed": changed}
@@ -235,6 +239,8 @@ class DeliveryHold:
         """Let deliveries go again; what is due goes with the next look at the lane. Twice is harmless."""
         async with self._database.work() as tx:
             changed = await HoldStore(tx).release()
+            if changed:
+                await note(tx, INSTALLATION, self._clock.now(), "deliveries.released", "deliveries")
         if changed:
             log.info("deliveries.released")
         return {"held": False, "changed": changed}

@@ -16,6 +16,7 @@ from backend.services.abandoned_carts import AbandonedCartAgentService
 from backend.services.agent_integrations import AgentIntegrationService
 from backend.services.alerts import AlertService
 from backend.services.api_keys import ApiKeyService
+from backend.services.audit_trail import AuditTrail
 from backend.services.companies import CompanyService
 from backend.services.destinations import DestinationService
 from backend.services.engine import Base, Checkpoint, build_base, build_engine, pass_by
@@ -58,6 +59,7 @@ class Services:
     exposition: Exposition
     alerts: AlertService
     keys: ApiKeyService
+    audit: AuditTrail
 
     async def aclose(self) -> None:
         """Stop renewing leases and close every connection."""
@@ -115,4 +117,5 @@ async def build_services(
         exposition=Exposition(settings, base.database, base.clock, metrics),
         alerts=AlertService(base.database),
         keys=ApiKeyService(base.database, base.clock, settings),
+        audit=AuditTrail(base.database, base.clock, base.keyring),
     )

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.domain.lifecycle import CartState
-from backend.models import carts, companies, company_agents, data_keys, integrations, poll_cycle_counts
+from backend.models import carts, companies, company_agents, integrations, poll_cycle_counts
 from backend.store.listings import Place, newest
 from backend.store.naming import free_name
 
@@ -91,11 +91,14 @@ class CompanyStore:
             await self._connection.execute(statement.values(**values, updated_at=now))
 
     async def delete_if_unused(self) -> bool:
-        """Delete the company with its keys and counts, unless an agent refers to it; say whether it is gone."""
+        """Delete the company with its counts, unless an agent refers to it; say whether it is gone.
+
+        Its data keys stay, as they sign its audit chain, which outlives it.
+        """
         try:
             async with self._connection.begin_nested():
-                for table in (data_keys, poll_cycle_counts):
-                    await self._connection.execute(delete(table).where(table.c.company_id == self._company))
+                counts = poll_cycle_counts
+                await self._connection.execute(delete(counts).where(counts.c.company_id == self._company))
                 await self._connection.execute(delete(companies).where(companies.c.id == self._company))
         except IntegrityError:
             return False

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from backend.domain.audit import START, Head, Link, Record, canonical, first_break, linked, pseudonym, sign_head
+from backend.domain.audit import START, Break, Chain, Head, Link, Record, canonical, linked, pseudonym, sign_head
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 KEY = b"k" * 32
+KEYS = {1: KEY}
 Tampering = Callable[[list[Link], int, random.Random], list[Link]]
 
 
@@ -37,15 +38,22 @@ def chain(length: int) -> list[Link]:
     return links
 
 
+def first_break(links: list[Link], heads: list[Head], keys: dict[int, bytes] | None) -> Break | None:
+    """Read a chain again to its end, or to its first break."""
+    read = Chain("acme", heads, keys)
+    all(read.holds(link) for link in links)
+    return read.end()
+
+
 WHOLE = chain(50)
-HEAD = sign_head(KEY, "acme", 50, WHOLE[-1].hash, NOON)
+HEAD = sign_head(KEY, 1, ("acme", 50, WHOLE[-1].hash), NOON)
 
 
 def edit(links: list[Link], at: int, luck: random.Random) -> list[Link]:
-    field, value = luck.choice(
-        [("actor", "key:k2"), ("action", "x"), ("subject", "y"), ("details", {}), ("at", NOON), ("company_id", "bolt")]
+    changes: dict[str, Any] = luck.choice(
+        [{"actor": "key:k2"}, {"action": "x"}, {"subject": "y"}, {"details": {}}, {"at": NOON}, {"company_id": "bolt"}]
     )
-    return [*links[:at], replace(links[at], record=replace(links[at].record, **{field: value})), *links[at + 1 :]]
+    return [*links[:at], replace(links[at], record=replace(links[at].record, **changes)), *links[at + 1 :]]
 
 
 def rehash(links: list[Link], at: int, luck: random.Random) -> list[Link]:
@@ -81,21 +89,21 @@ TAMPERINGS: list[Tampering] = [edit, rehash, delete, cut, swap, insert]
 
 
 def test_a_chain_that_nobody_touched_holds() -> None:
-    assert first_break(WHOLE, [HEAD], KEY) is None
+    assert first_break(WHOLE, [HEAD], KEYS) is None
 
 
 def test_an_empty_chain_holds() -> None:
-    assert first_break([], [], KEY) is None
+    assert first_break([], [], KEYS) is None
 
 
 @pytest.mark.parametrize("tamper", TAMPERINGS)
 @pytest.mark.parametrize("at", [0, 1, 24, 48, 49])
 def test_tampering_shows_at_the_first_record_it_concerns(tamper: Tampering, at: int) -> None:
     forged = tamper(WHOLE, at, random.Random(at))
-    found = first_break(forged, [HEAD], KEY)
+    found = first_break(forged, [HEAD], KEYS)
     first = next((place for place, (a, b) in enumerate(zip(forged, WHOLE, strict=False)) if a != b), at)
     # What is well made in itself shows at the record behind it, or where the chain was signed.
-    expected = {rehash: 50, insert: min(first + 2, 50)}.get(tamper, first + 1)
+    expected = {"rehash": 50, "insert": min(first + 2, 50)}.get(tamper.__name__, first + 1)
     assert found is not None
     assert found.seq == expected
 
@@ -103,21 +111,28 @@ def test_tampering_shows_at_the_first_record_it_concerns(tamper: Tampering, at: 
 def test_a_thousand_random_tamperings_are_all_found() -> None:
     # Ten thousand of them over stored rows: benchmarks/audit.py.
     luck = random.Random(7)
-    found = [first_break(luck.choice(TAMPERINGS)(WHOLE, luck.randrange(50), luck), [HEAD], KEY) for _ in range(1000)]
+    found = [first_break(luck.choice(TAMPERINGS)(WHOLE, luck.randrange(50), luck), [HEAD], KEYS) for _ in range(1000)]
     assert None not in found
 
 
 @pytest.mark.parametrize(
-    "changes", [{"seq": 49}, {"hash": bytes(32)}, {"company_id": "bolt"}, {"signed_at": NOON + timedelta(days=1)}]
+    "changes",
+    [
+        {"seq": 49},
+        {"hash": bytes(32)},
+        {"company_id": "bolt"},
+        {"signed_at": NOON + timedelta(days=1)},
+        {"key_version": 2},
+    ],
 )
 def test_a_head_that_was_changed_bears_no_signature_of_ours(changes: dict[str, Any]) -> None:
-    found = first_break(WHOLE, [replace(HEAD, **changes)], KEY)
+    found = first_break(WHOLE, [replace(HEAD, **changes)], KEYS)
     assert found is not None
     assert "signature" in found.why
 
 
 def test_without_the_key_the_chain_itself_is_still_looked_at() -> None:
-    forged = Head("acme", 50, WHOLE[-1].hash, NOON, b"")
+    forged = Head("acme", 50, WHOLE[-1].hash, NOON, 1, b"")
     assert first_break(WHOLE, [forged], None) is None
     assert first_break(delete(WHOLE, 3, random.Random(1)), [forged], None) is not None
 
