@@ -60,6 +60,7 @@ class Metrics(Collector):
         self._alerts_opened: Counter[str] = Counter()
         self._alerts_closed: Counter[str] = Counter()
         self._pauses: Counter[str] = Counter()
+        self._cards = 0
 
     # -- hooks ---------------------------------------------------------------------------------------------------
 
@@ -101,6 +102,10 @@ class Metrics(Collector):
         """Count a store that this process paused; `reason` is one of ours, such as credentials_rejected."""
         self._pauses[reason] += 1
 
+    def cards_removed(self, count: int) -> None:
+        """Count numbers of payment cards that were taken out of what stores sent."""
+        self._cards += count
+
     # -- what is shown -------------------------------------------------------------------------------------------
 
     def collect(self) -> Iterable[Metric]:
@@ -118,6 +123,7 @@ class Metrics(Collector):
         yield _counter("cart_alerts_opened", "Alerts that this process opened.", "kind", self._alerts_opened)
         yield _counter("cart_alerts_closed", "Alerts that this process closed.", "kind", self._alerts_closed)
         yield _counter("cart_integrations_paused", "Stores paused by this process.", "reason", self._pauses)
+        yield _plain("cart_card_numbers_removed", "Card numbers taken out of texts.", self._cards)
         yield from self._histograms()
 
     def _histograms(self) -> Iterable[Metric]:

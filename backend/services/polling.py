@@ -12,6 +12,7 @@ import structlog
 from backend.clock import Clock
 from backend.db import Database
 from backend.domain import cursor as cursors
+from backend.domain.cards import stripped
 from backend.domain.carts import CartPage
 from backend.domain.cursor import Cursor
 from backend.domain.limits import fitted
@@ -108,7 +109,7 @@ class StorePolls:
             began_at, began, asked = self._clock.now(), time.perf_counter(), report.walk
             if asked.window_from is None:
                 raise RuntimeError("a walk needs a window")
-            page = fitted(await adapter.fetch_page(asked.window_from, asked.page_token))
+            page = self._storable(await adapter.fetch_page(asked.window_from, asked.page_token))
             report.seconds["fetch"] += time.perf_counter() - began
             report.walk = cursors.in_store_time(asked, server_time=page.server_time, now=began_at)
             if report.walk != asked:
@@ -119,6 +120,13 @@ class StorePolls:
             )
             page = aligned(page, report.walk.clock_offset, self._clock.now())
             await self._keep(page, (work, cycle, report), began_at)
+
+    def _storable(self, page: CartPage) -> CartPage:
+        """Return the page as it may be stored: what fits, and no payment card's number."""
+        clean, found = stripped(fitted(page))
+        if found:
+            self._metrics.cards_removed(found)
+        return clean
 
     async def _keep(self, page: CartPage, poll: tuple[PollWork, CycleRef, PollReport], read_began_at: datetime) -> None:
         """Save a page with the cursor behind it. Raises `TryLater` for one that is bad all through."""
@@ -141,7 +149,7 @@ class StorePolls:
         ids = [row.source_cart_id for row in waiting]
         for start in range(0, len(ids), REREAD_AT_ONCE):
             began_at, began = self._clock.now(), time.perf_counter()
-            found = fitted(await adapter.reread(ids[start : start + REREAD_AT_ONCE]))
+            found = self._storable(await adapter.reread(ids[start : start + REREAD_AT_ONCE]))
             offset = settled(work.cursor.clock_offset, found.server_time, began_at)
             page = aligned(found, offset, self._clock.now())
             report.seconds["fetch"] += time.perf_counter() - began

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from backend.models import carts, quarantine
+from backend.domain.cards import NOTICE
+from backend.models import carts, integrations, metadata, quarantine
 from tests.services.line import Line
 
 LONG = "x" * 3000
@@ -43,3 +44,17 @@ async def test_a_cart_that_fits_no_table_is_set_aside(line: Line, fields: dict[s
     report = await line.run()
     assert (report["ok"], report["records_quarantined"], line.effects()) == (True, 1, ["plain"])
     assert [len(rows) for rows in (await line.rows(carts), await line.rows(quarantine))] == [1, 1]
+
+
+async def test_no_card_number_is_stored_or_handed_on(line: Line) -> None:
+    card = "4111 1111 1111 1111"
+    customer = {"email": "a@example.com", "first": "Ada", "last": card}
+    line.add("typed", 45, customer=customer, items=[{**ITEM, "title": f"Gift card {card}"}], coupons=[card])
+    line.add("odd", 46, currency=card)
+    report = await line.run()
+    stored = [repr(tuple(row)) for table in metadata.tables.values() for row in await line.rows(table)]
+    (store,) = await line.rows(integrations)
+    handed_on = list(line.partner.hook("p").bodies)
+    assert (report["carts_new"], report["records_quarantined"], store.notices) == (1, 1, [NOTICE])
+    assert [card in row for row in stored if card in row] == []
+    assert (len(handed_on), any(card.encode() in body for body in handed_on)) == (1, False)
