@@ -107,6 +107,12 @@ class Settings(BaseSettings):
     celery_broker_url: str = Field(
         "", description="Broker of Celery's messages, for example RabbitMQ (amqp://). Empty: the Redis above."
     )
+    rate_limit_caller: int = Field(
+        600, ge=0, le=1_000_000, description="Requests a minute that one key or person may make. 0: any number."
+    )
+    rate_limit_company: int = Field(
+        3_000, ge=0, le=1_000_000, description="Requests a minute for one company, of all its callers. 0: any number."
+    )
     run_loops: bool = Field(True, description="Whether the web app also runs the background loops.")
     host: str = Field("127.0.0.1", description="Address the web app listens on.")
     port: int = Field(8000, ge=1, le=65_535, description="Port the web app listens on.")

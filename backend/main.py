@@ -51,6 +51,7 @@ from backend.routers import (
     reference,
 )
 from backend.routers.edge import BodyGuard, Edge
+from backend.routers.pace import RateLimit
 from backend.routers.problems import add_handlers
 from backend.routers.sign_in import SignIn
 from backend.services.wiring import build_services
@@ -99,8 +100,9 @@ def create_app(settings: Settings | None = None, lanes: tuple[str, ...] = LANE_N
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     reference.document_problems(app)
-    # Added last, asked first: how long it took, headers and faults, then who it is, then what was sent.
+    # Added last, asked first: how long it took, headers and faults, who it is, how often, then what was sent.
     app.add_middleware(BodyGuard)
+    app.add_middleware(RateLimit)
     app.add_middleware(SignIn, is_development=settings.env == "development")
     app.add_middleware(Edge)
     app.add_middleware(metrics.Stopwatch)

@@ -61,6 +61,7 @@ TITLES: Mapping[str, str] = {
     "our_bug": "This is our fault",
     "setup_problem": "The installation is not set up for this",
     "unavailable": "Something the service needs does not answer",
+    "too_many_requests": "Too many requests",
     "store_refused": "The store did not answer as it should",
     "wrong_media_type": "The body is of the wrong kind",
 }
@@ -232,10 +233,11 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
         409: "It clashes with what is already there.",
         413: "The body is larger than 1 MiB.",
         422: "A field or parameter is missing, unknown or out of range; the document names it.",
+        429: "The caller, or all callers of the company, asked too often; `Retry-After` says when to ask again.",
         502: "The store or partner did not answer as it should.",
     }
     schema = {"$ref": "#/components/schemas/Problem"}
     return {
         status: {"description": said[status], "content": {MEDIA_TYPE: {"schema": schema}}}
-        for status in sorted({401, 403, 422, *statuses})
+        for status in sorted({401, 403, 422, 429, *statuses})
     }

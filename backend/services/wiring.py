@@ -29,6 +29,7 @@ from backend.services.overview import OverviewService
 from backend.services.poller import AgentIntegrationPoller
 from backend.services.restore import DeliveryHold
 from backend.services.status import PollingStatus
+from backend.services.throttle import Throttle
 from backend.services.watch import Watch
 
 log = structlog.get_logger()
@@ -60,9 +61,11 @@ class Services:
     alerts: AlertService
     keys: ApiKeyService
     audit: AuditTrail
+    throttle: Throttle
 
     async def aclose(self) -> None:
         """Stop renewing leases and close every connection."""
+        await self.throttle.aclose()
         await self.base.aclose()
 
 
@@ -118,4 +121,5 @@ async def build_services(
         alerts=AlertService(base.database),
         keys=ApiKeyService(base.database, base.clock, settings),
         audit=AuditTrail(base.database, base.clock, base.keyring),
+        throttle=Throttle(settings),
     )

@@ -1,0 +1,103 @@
+"""How often callers may ask: requests a minute for each key or person, and for each company of all its callers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import structlog
+from limits import RateLimitItem, RateLimitItemPerMinute
+from limits.aio.storage import MemoryStorage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from limits.errors import StorageError
+from limits.storage import storage_from_string
+
+from backend.config import Settings
+
+log = structlog.get_logger()
+
+CONNECTIONS = 8
+PREFIX = "cart-recovery:rate"
+SHORTEST = 1  # second to wait, of what a caller is told
+TRY_AGAIN = 10.0  # seconds between two tries while Redis is away
+
+
+class Throttle:
+    """Counts requests in a sliding minute: in Redis where one is set, so that all web processes count together.
+
+    While Redis is away, each process counts for itself: callers are neither locked out nor let loose.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._limits = {
+            "caller": _per_minute(settings.rate_limit_caller),
+            "company": _per_minute(settings.rate_limit_company),
+        }
+        self._own = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._pool = _pool(settings.shared_redis_url)
+        self._shared = None if self._pool is None else _shared(settings.shared_redis_url, self._pool)
+        self._is_away = False
+        self._try_at = 0.0
+
+    async def wait_for(self, caller: str, company_id: str | None) -> int:
+        """Count one request; return 0, or the seconds after which to try again."""
+        asked = [("caller", caller)] + ([("company", company_id)] if company_id is not None else [])
+        limited = [(limit, (kind, name)) for kind, name in asked if (limit := self._limits[kind]) is not None]
+        if self._shared is not None and (not self._is_away or time.monotonic() >= self._try_at):
+            try:
+                wait = await _wait(self._shared, limited)
+            except StorageError as error:
+                self._lost(error)
+            else:
+                self._found()
+                return wait
+        return await _wait(self._own, limited)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        if self._pool is not None:
+            await self._pool.aclose()
+
+    def _lost(self, error: StorageError) -> None:
+        self._try_at = time.monotonic() + TRY_AGAIN
+        if not self._is_away:
+            self._is_away = True
+            log.warning("throttle.redis_away", error=type(error.storage_error).__name__)
+
+    def _found(self) -> None:
+        if self._is_away:
+            self._is_away = False
+            log.info("throttle.redis_back")
+
+
+Limited = Iterable[tuple[RateLimitItem, tuple[str, str]]]
+
+
+async def _wait(counter: SlidingWindowCounterRateLimiter, limited: Limited) -> int:
+    for limit, names in limited:
+        if not await counter.hit(limit, *names):
+            stats = await counter.get_window_stats(limit, *names)
+            return max(SHORTEST, round(stats.reset_time - time.time()))
+    return 0
+
+
+def _per_minute(count: int) -> RateLimitItem | None:
+    return RateLimitItemPerMinute(count) if count else None
+
+
+def _pool(redis_url: str) -> Any:
+    """Return connections to the Redis that processes share, if there is one."""
+    if not redis_url:
+        return None
+    from redis.asyncio import BlockingConnectionPool  # noqa: PLC0415  the package is optional
+
+    return BlockingConnectionPool.from_url(
+        redis_url, max_connections=CONNECTIONS, timeout=1, socket_timeout=1, socket_connect_timeout=1
+    )
+
+
+def _shared(redis_url: str, pool: Any) -> SlidingWindowCounterRateLimiter:
+    options: dict[str, Any] = {"implementation": "redispy", "connection_pool": pool, "key_prefix": PREFIX}
+    storage = storage_from_string(f"async+{redis_url}", wrap_exceptions=True, **options)
+    return SlidingWindowCounterRateLimiter(storage)  # type: ignore[arg-type]  the asynchronous kind, as its URL says
