@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run test test-all check audit format migrate chaos bench isolation lock clean
+.PHONY: help install run test test-all check audit sbom format migrate chaos bench isolation lock clean
 
 help:  ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -33,15 +33,20 @@ test-all: .venv/.installed  ## `make test`, then what needs Chromium or Redis
 	@$(MAKE) test
 	@$(PYTEST) -n 0 -m "browser or redis" || test $$? -eq 5  # 5: no such test
 
-check: .venv/.installed-dev  ## format, lint, types, imports, audit
+check: .venv/.installed-dev  ## format, lint, types, imports, security, audit
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-logo
+	@.venv/bin/bandit -q -ll -ii -r backend scripts simulator app.py run_abandoned_cart_polling.py
 	@$(MAKE) audit
 
 audit: .venv/.installed-dev  ## every requirement pinned and hashed; known vulnerabilities, if the service answers
 	@.venv/bin/python -m scripts.audit_requirements requirements.txt requirements-dev.txt
+
+sbom: .venv/.installed-dev  ## write sbom.json: every package the product runs on, in CycloneDX
+	@.venv/bin/cyclonedx-py requirements --output-reproducible --pyproject pyproject.toml -o sbom.json requirements.txt
+	@echo "Written: sbom.json"
 
 format: .venv/.installed-dev  ## format the code and fix what can be fixed
 	@.venv/bin/ruff format .
