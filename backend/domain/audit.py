@@ -100,15 +100,17 @@ class Chain:
         self._company = company_id
         self._signed = {head.seq: head.hash for head in heads}
         self._before = START
+        self._broken: Break | None = None
         forged = next((head for head in heads if keys is not None and not is_signed(keys, head)), None)
-        self._broken = forged and Break(company_id, forged.seq, "a signed head does not bear our signature")
+        if forged is not None:
+            self._broken = Break(company_id, forged.seq, "a signed head does not bear our signature")
 
     def holds(self, link: Link) -> bool:
         """Look at the next link; False when a break was found, and then the rest need not be read."""
         if self._broken is None:
             self.length += 1
             why = self._objection(link)
-            self._broken = why and Break(self._company, self.length, why)
+            self._broken = Break(self._company, self.length, why) if why else None
             self._before = link.hash
         return self._broken is None
 

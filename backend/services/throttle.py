@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from limits import RateLimitItem, RateLimitItemPerMinute
-from limits.aio.storage import MemoryStorage
+from limits.aio.storage import MemoryStorage, Storage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.errors import StorageError
 from limits.storage import storage_from_string
@@ -100,4 +100,4 @@ def _pool(redis_url: str) -> Any:
 def _shared(redis_url: str, pool: Any) -> SlidingWindowCounterRateLimiter:
     options: dict[str, Any] = {"implementation": "redispy", "connection_pool": pool, "key_prefix": PREFIX}
     storage = storage_from_string(f"async+{redis_url}", wrap_exceptions=True, **options)
-    return SlidingWindowCounterRateLimiter(storage)  # type: ignore[arg-type]  the asynchronous kind, as its URL says
+    return SlidingWindowCounterRateLimiter(cast("Storage", storage))  # asynchronous, as its URL says
