@@ -51,6 +51,9 @@ class Settings(BaseSettings):
             "Unset on SQLite in development: a key file beside the database."
         ),
     )
+    master_key_others: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Master keys that open what they wrapped, separated by commas, while one takes another's place."
+    )
     polling_interval: int = Field(30, ge=5, le=86_400, description="Seconds between two beats of the poll cycle.")
     external_api_url: str = Field(
         "", description="Default destination of agents that have none of their own. Empty: none."
@@ -129,7 +132,7 @@ class Settings(BaseSettings):
     )
     debug_mode: bool = Field(False, description="Log at debug level. Never touches sign-in.")
 
-    @field_validator("platforms", mode="before")
+    @field_validator("platforms", "master_key_others", mode="before")
     @classmethod
     def _split_names(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -153,8 +156,8 @@ class Settings(BaseSettings):
         self._check_redis_parts()
         check_server_url("CELERY_BROKER_URL", self.celery_broker_url, BROKER_SCHEMES)
         self._check_default_destination()
-        if self.master_key:
-            read_master_key(self.master_key)
+        for key in filter(None, (self.master_key, *self.master_key_others)):
+            read_master_key(key)
         return self
 
     def _check_redis_parts(self) -> None:

@@ -51,6 +51,11 @@ def key_fingerprint(key: bytes) -> str:
     return hashlib.sha256(b"fingerprint" + key).hexdigest()[:16]
 
 
+def other_master_keys(settings: Settings) -> list[bytes]:
+    """Return the master keys that open besides the one that wraps."""
+    return [read_master_key(key) for key in settings.master_key_others]
+
+
 def load_master_key(settings: Settings) -> bytes:
     """Return the master key, making the development key file once. Raises `SetupProblem` where it must be set."""
     if settings.master_key:

@@ -30,7 +30,7 @@ from rich.text import Text
 
 from backend.clock import Clock
 from backend.config import Settings, load_settings
-from backend.crypto import load_master_key
+from backend.crypto import load_master_key, other_master_keys
 from backend.db import Database, prepare_database
 from backend.domain.acting import AS_COMMAND, acting_as
 from backend.domain.configuration import FaultyConfiguration
@@ -79,7 +79,8 @@ async def run(settings: Settings, text: str, *, dry_run: bool, prune: bool) -> i
     await prepare_database(settings)
     database, http = Database(settings), Outbound(OutboundPolicy())
     try:
-        service = ConfigurationService(database, Clock(), settings, Keyring(load_master_key(settings)), http)
+        keyring = Keyring(load_master_key(settings), other_master_keys(settings))
+        service = ConfigurationService(database, Clock(), settings, keyring, http)
         plan = await service.plan(text, os.environ, prune=prune, may_generate=sys.stdout.isatty())
         show(plan)
         if dry_run:

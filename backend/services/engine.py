@@ -9,7 +9,7 @@ from functools import partial
 
 from backend.clock import Clock
 from backend.config import Settings
-from backend.crypto import load_master_key
+from backend.crypto import load_master_key, other_master_keys
 from backend.db import Database
 from backend.domain.ids import new_id
 from backend.outbound import Outbound, OutboundPolicy
@@ -81,7 +81,7 @@ def build_base(settings: Settings, *, clock: Clock, checkpoint: Checkpoint = pas
         database=database,
         clock=clock,
         http=Outbound(outbound_policy(settings)),
-        keyring=Keyring(master_key),
+        keyring=Keyring(master_key, other_master_keys(settings)),
         leases=LeaseKeeper(database, clock, settings.lease_seconds, worker_id),
         budgets=open_keeper(settings, clock),
         metrics=Metrics(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,8 +14,9 @@ from backend.db import Database, Transaction
 from backend.domain.ids import new_id
 from backend.errors import SetupProblem
 from backend.store.customers import KeyStore, SubjectKeyRow
-from backend.store.work.keys import has_other_keys
+from backend.store.work.keys import WrappedKeys, has_other_keys
 
+REWRAPPED_AT_ONCE = 50
 OTHER_KEY = (
     "the master key is not the one that this database was sealed with: "
     "restore MASTER_KEY, or the key file beside the SQLite database, from your backup"
@@ -25,18 +26,51 @@ OTHER_KEY = (
 async def check_master_key(database: Database, keyring: Keyring) -> None:
     """Refuse a key that opens nothing here, before anything is sealed with it. Raises `SetupProblem`."""
     async with database.overview() as tx:
-        if await has_other_keys(tx, keyring.fingerprint):
+        if await has_other_keys(tx, keyring.fingerprints):
             raise SetupProblem(OTHER_KEY)
 
 
 class Keyring:
-    """Opens and makes keys. Unwrapped data keys are kept in memory, subject keys are not."""
+    """Opens and makes keys. Unwrapped data keys are kept in memory, subject keys are not.
 
-    def __init__(self, master_key: bytes) -> None:
+    `master_key` wraps and opens; `others` open only, while one takes another's place.
+    """
+
+    def __init__(self, master_key: bytes, others: Sequence[bytes] = ()) -> None:
         self._master = master_key
         self.fingerprint = key_fingerprint(master_key)
+        self._masters = {key_fingerprint(key): key for key in (*others, master_key)}
         self._data_keys: dict[tuple[str, int], bytes] = {}
         self._newest: dict[str, int] = {}
+
+    @property
+    def fingerprints(self) -> list[str]:
+        """The names of the master keys that are known here."""
+        return sorted(self._masters)
+
+    async def rewrap(self, database: Database) -> int:
+        """Wrap with the present master key every data key that another one wrapped; return how many there were.
+
+        What is sealed stays as it is. A call that was cut off is gone on with by the next one: each key is a step of
+        its own. Raises `SetupProblem` for a key that no master key here opens.
+        """
+        done = 0
+        while True:
+            async with database.work() as tx:
+                store = WrappedKeys(tx)
+                rows = await store.wrapped_by_others(self.fingerprint, REWRAPPED_AT_ONCE)
+                for row in rows:
+                    place = _data_key_place(row.company_id, row.version)
+                    key = unseal(self._master_of(row.master_key), row.wrapped, place)
+                    await store.rewrap(row, self.fingerprint, seal(self._master, key, place))
+            done += len(rows)
+            if not rows:
+                return done
+
+    def _master_of(self, fingerprint: str) -> bytes:
+        if fingerprint not in self._masters:
+            raise SetupProblem(OTHER_KEY)
+        return self._masters[fingerprint]
 
     async def newest_version(self, connection: Transaction, company_id: str, now: datetime) -> int:
         """Return the version of the company's newest data key, making the first one. Raises `SetupProblem`."""
@@ -44,7 +78,7 @@ class Keyring:
             await self._load(connection, company_id)
         if company_id not in self._newest:
             key = new_key()
-            wrapped = seal(self._master, key, f"{company_id}/data_keys/wrapped/v1/master")
+            wrapped = seal(self._master, key, _data_key_place(company_id, 1))
             await KeyStore(connection, company_id).add_data_key(1, self.fingerprint, wrapped, now)
             # Remembered only once it was read back: this transaction may yet be rolled back.
             self._data_keys[(company_id, 1)] = key
@@ -95,10 +129,8 @@ class Keyring:
 
     async def _load(self, connection: Transaction, company_id: str) -> None:
         for version, master, wrapped in await KeyStore(connection, company_id).data_keys():
-            if master != self.fingerprint:
-                raise SetupProblem(OTHER_KEY)
-            place = f"{company_id}/data_keys/wrapped/v{version}/master"
-            self._data_keys[(company_id, version)] = unseal(self._master, wrapped, place)
+            place = _data_key_place(company_id, version)
+            self._data_keys[(company_id, version)] = unseal(self._master_of(master), wrapped, place)
             self._newest[company_id] = version
 
     async def subjects(
@@ -122,6 +154,10 @@ class Keyring:
             made.append(SubjectKeyRow(key_id, cart_id, customer_id, version, wrapped))
             keys[cart_id] = (key_id, key)
         return Subjects(company_id, keys, made)
+
+
+def _data_key_place(company_id: str, version: int) -> str:
+    return f"{company_id}/data_keys/wrapped/v{version}/master"
 
 
 def _subject_place(company_id: str, key_id: str) -> str:

@@ -1,14 +1,49 @@
-"""One more look across companies: data keys that another master key wrapped."""
+"""Data keys across companies, by the master key that wraps them."""
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.models import data_keys
 
 
-async def has_other_keys(connection: AsyncConnection, master_key: str) -> bool:
-    """Whether some company's data key was wrapped by a master key of another fingerprint."""
-    others = select(data_keys.c.id).where(data_keys.c.master_key != master_key).limit(1)
+@dataclass(frozen=True, slots=True)
+class WrappedKey:
+    """A company's data key as it is stored; `master_key` is the fingerprint of what wraps it."""
+
+    company_id: str
+    id: str
+    version: int
+    master_key: str
+    wrapped: bytes
+
+
+class WrappedKeys:
+    """Data keys of all companies. `connection` is a transaction as the worker's role."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def wrapped_by_others(self, master_key: str, most: int) -> list[WrappedKey]:
+        """Return keys that another master key wraps, and hold them until the transaction ends."""
+        c = data_keys.c
+        query = select(c.company_id, c.id, c.version, c.master_key, c.wrapped).where(c.master_key != master_key)
+        ordered = query.order_by(c.company_id, c.id).limit(most).with_for_update()
+        rows = await self._connection.execute(ordered)
+        return [WrappedKey(row.company_id, row.id, row.version, row.master_key, row.wrapped) for row in rows]
+
+    async def rewrap(self, row: WrappedKey, master_key: str, wrapped: bytes) -> None:
+        """Store a key as another master key wraps it."""
+        c = data_keys.c
+        mine = (c.company_id == row.company_id) & (c.id == row.id)
+        await self._connection.execute(update(data_keys).where(mine).values(master_key=master_key, wrapped=wrapped))
+
+
+async def has_other_keys(connection: AsyncConnection, master_keys: Sequence[str]) -> bool:
+    """Whether some company's data key was wrapped by a master key of none of these fingerprints."""
+    others = select(data_keys.c.id).where(data_keys.c.master_key.not_in(master_keys)).limit(1)
     return (await connection.execute(others)).first() is not None
