@@ -18,7 +18,8 @@ from backend.config import Settings, read_master_key
 from backend.errors import SetupProblem
 
 VERSION = b"\x01"
-NONCE = 12
+NONCE, TAG = 12, 16
+KEY_BYTES = 32  # AES-256
 
 
 class SealBroken(Exception):
@@ -28,7 +29,7 @@ class SealBroken(Exception):
 def seal(key: bytes, plain: bytes, place: str) -> bytes:
     """Seal `plain` under a 32-byte `key` for `place` (company/table/column/row/key version)."""
     nonce = os.urandom(NONCE)
-    return VERSION + nonce + AESGCM(key).encrypt(nonce, plain, place.encode())
+    return VERSION + nonce + _cipher(key).encrypt(nonce, plain, place.encode())
 
 
 def unseal(key: bytes, sealed: bytes, place: str) -> bytes:
@@ -36,14 +37,21 @@ def unseal(key: bytes, sealed: bytes, place: str) -> bytes:
     if sealed[:1] != VERSION:
         raise SealBroken("unknown version of a sealed value")
     try:
-        return AESGCM(key).decrypt(sealed[1 : NONCE + 1], sealed[NONCE + 1 :], place.encode())
+        return _cipher(key).decrypt(sealed[1 : NONCE + 1], sealed[NONCE + 1 :], place.encode())
     except (InvalidTag, ValueError):  # ValueError: too short to hold a nonce
         raise SealBroken("a sealed value does not open here") from None
 
 
+def _cipher(key: bytes) -> AESGCM:
+    """Return the cipher; the library would take shorter keys too, and be AES-128 then."""
+    if len(key) != KEY_BYTES:
+        raise SealBroken(f"a key has {KEY_BYTES} bytes, not {len(key)}")
+    return AESGCM(key)
+
+
 def new_key() -> bytes:
     """Return a fresh 32-byte key."""
-    return os.urandom(32)
+    return os.urandom(KEY_BYTES)
 
 
 def key_fingerprint(key: bytes) -> str:

@@ -9,11 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.config import ROOT, Settings
-from backend.crypto import SealBroken, key_fingerprint, load_master_key, new_key, seal, unseal
+from backend.crypto import NONCE, TAG, VERSION, SealBroken, key_fingerprint, load_master_key, new_key, seal, unseal
 from backend.errors import SetupProblem
 
 KEY, PLACE = bytes(range(32)), "company/integrations/credentials_sealed/row/v1"
@@ -64,6 +65,28 @@ def test_another_key_does_not_open_it() -> None:
     sealed = seal(KEY, b"token", PLACE)
     with pytest.raises(SealBroken):
         unseal(new_key(), sealed, PLACE)
+
+
+@pytest.mark.parametrize("size", [0, 16, 24, 31, 33])
+def test_only_keys_of_256_bits_seal_and_open(size: int) -> None:
+    sealed = seal(new_key(), b"x", "p")
+    for use in (lambda: seal(b"k" * size, b"x", "p"), lambda: unseal(b"k" * size, sealed, "p")):
+        with pytest.raises(SealBroken, match="32 bytes"):
+            use()
+
+
+def test_a_sealed_value_is_a_version_a_nonce_and_what_aes_256_gcm_makes_of_it() -> None:
+    key = new_key()
+    sealed = seal(key, b"plain", "place")
+    assert (sealed[:1], len(sealed)) == (VERSION, 1 + NONCE + len(b"plain") + TAG)
+    assert AESGCM(key).decrypt(sealed[1 : 1 + NONCE], sealed[1 + NONCE :], b"place") == b"plain"
+
+
+@pytest.mark.parametrize("version", [b"\x00", b"\x02", b""])
+def test_a_version_that_nobody_knows_is_not_opened(version: bytes) -> None:
+    key = new_key()
+    with pytest.raises(SealBroken, match="version"):
+        unseal(key, version + seal(key, b"x", "p")[1:], "p")
 
 
 def test_a_fingerprint_names_the_key_and_shows_nothing_of_it() -> None:
