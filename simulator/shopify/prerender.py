@@ -5,6 +5,7 @@ The page's shape comes from one real execution of the caller's own query, so it 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +16,7 @@ from simulator.shopify.checkouts import shown
 from simulator.shopify.engine import Call, run
 from simulator.shopify.shop import FIRST_NUMBER, Shop
 
+ABOVE = re.compile(r"\bid:>([0-9]+)")
 STAND_IN = 777_000_777
 STAND_IN_TIME = datetime(2001, 1, 1, tzinfo=UTC)
 # No shop has so much: what is measured here is what the asker costs, not how long it waits for its budget.
@@ -49,7 +51,10 @@ class Prerendered:
         if isinstance(ids := variables.get("ids"), list):
             numbers = [int(gid.rpartition("/")[2]) for gid in ids]
             return b'{"data":{"nodes":[' + b",".join(map(self._one, numbers)) + b"]}," + _EXTENSIONS
-        return self.pages.get(variables.get("after"))
+        after = variables.get("after")
+        if after is None and (above := ABOVE.search(variables.get("query") or "")):  # a deep walk's next list
+            after = f"page-{int(above[1]) - FIRST_NUMBER + 1}"
+        return self.pages.get(after)
 
     def _one(self, number: int) -> bytes:
         index = number - FIRST_NUMBER

@@ -119,6 +119,13 @@ class TestWalk:
         store.simulator.prerender("s0", order)
         assert len(set(await store.walk())) == 250
 
+    async def test_prerendered_pages_can_be_walked_past_the_deepest_one(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("backend.platforms.shopify.walk.DEEPEST_LIST", 200)
+        store.simulator.prerender("s0", PrerenderOrder(query=page_query("2026-10"), carts=550, page_size=100))
+        assert len(set(await store.walk(options={"page_size": 100}))) == 550
+
     async def test_a_prerendered_cart_is_of_realistic_size(self, store: Store) -> None:
         store.simulator.prerender("s0", PrerenderOrder(query=page_query("2026-10"), carts=100))
         body = store.simulator.prerendered["s0"].pages[None]
