@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from backend.domain.acting import AS_COMMAND, acting_as
 from backend.domain.configuration import FaultyConfiguration
 from backend.errors import SetupProblem
 from backend.services.configuration import ConfigurationService
@@ -35,7 +36,8 @@ async def configure(services: Services, text: str, environment: Mapping[str, str
     except FaultyConfiguration as faulty:
         lines = [f"{source}: {fault}" for fault in faulty.faults]
         raise SetupProblem("\n".join([*lines, "nothing was changed"])) from faulty
-    applied = await service.apply(plan)
+    with acting_as(AS_COMMAND):
+        applied = await service.apply(plan)
     if applied.failed:
         raise SetupProblem("\n".join(f"{source}: {name} was left as it was: {why}" for name, why in applied.failed))
     return len(applied.companies)

@@ -16,6 +16,7 @@ import uvloop
 
 from backend.config import Settings, load_settings
 from backend.db import prepare_database
+from backend.domain.acting import AS_COMMAND, acting_as
 from backend.errors import SetupProblem
 from backend.logs import set_up_logs
 from backend.services.wiring import Services, build_services
@@ -104,7 +105,8 @@ async def _demo_services() -> AsyncIterator[Services]:
 
 async def _once(services: Services, shown: Display, order: Order) -> int:
     async with beside(follow_once(services, shown)):
-        report = await services.poller.run_once("once")
+        with acting_as(AS_COMMAND):
+            report = await services.poller.run_once("once")
     if order.as_json:
         print(json.dumps(report, ensure_ascii=False, indent=2), flush=True)
     else:
@@ -122,7 +124,8 @@ async def _until_signalled(services: Services, shown: Display, order: Order) -> 
         raise SetupProblem(REFUSED)
     with stop_on_signals() as stopped:
         earlier = [cycle["cycle_id"] for cycle in await latest_beats(services)]
-        await services.poller.start(order.interval)
+        with acting_as(AS_COMMAND):  # not the loops, which are the service's own
+            await services.poller.start(order.interval)
         async with worker.running():
             async with beside(follow_beats(services, shown, earlier)):
                 await stopped.wait()

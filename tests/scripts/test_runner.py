@@ -20,6 +20,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from backend.config import ROOT, Settings
+from backend.domain.audit import INSTALLATION
 from backend.domain.signing import make_secret
 from backend.services.wiring import Services, build_services
 from simulator.custom import CustomSimulator
@@ -135,6 +136,16 @@ async def test_once_hands_a_cart_off_and_exits_0(bench: Bench) -> None:
     code, _output, errors = await bench.once()
     assert code == 0, errors
     assert len(bench.partner.hook("p").effects) == 1
+
+
+async def test_what_the_command_did_is_recorded_in_its_name(bench: Bench) -> None:
+    await bench.once()
+    services = await bench.services()
+    company = (await services.companies.list()).items[0].id
+    done = [(each.actor, each.action) for each in (await services.audit.records(INSTALLATION)).items]
+    made = {each.actor for each in (await services.audit.records(company)).items}
+    await services.aclose()
+    assert (done, made) == ([("command:local", "polling.once")], {"command:local"})
 
 
 async def test_once_exits_1_when_a_store_failed_and_says_why(bench: Bench) -> None:
