@@ -156,8 +156,13 @@ class Settings(BaseSettings):
         self._check_redis_parts()
         check_server_url("CELERY_BROKER_URL", self.celery_broker_url, BROKER_SCHEMES)
         self._check_default_destination()
-        for key in filter(None, (self.master_key, *self.master_key_others)):
-            read_master_key(key)
+        if self.master_key:
+            read_master_key(self.master_key)
+        for key in self.master_key_others:
+            try:
+                read_master_key(key)
+            except ValueError:
+                raise ValueError("MASTER_KEY_OTHERS: each must be 32 bytes in base64") from None
         return self
 
     def _check_redis_parts(self) -> None:

@@ -164,6 +164,7 @@ class _Server(uvicorn.Server):
 def serve(settings: Settings, lanes: tuple[str, ...] = LANE_NAMES) -> None:
     """Serve on HOST and PORT until SIGINT or SIGTERM. Raises `SetupProblem` before anything is served or begun."""
     app = create_app(settings, lanes)
+    set_up_logs(settings)
     _check_port(settings)
     asyncio.run(_look_first(settings))
     server = _Server(uvicorn.Config(app, host=settings.host, port=settings.port))

@@ -34,6 +34,7 @@ from backend.services.wiring import Services, build_services
 
 # Whoever can run this can read the database as well.
 OPERATING = Caller("command", COMMAND, "a command on the machine of the database", (Grant(Role.OWNER, None),))
+WIDE = 180  # characters of the list of keys
 Company = Annotated[str | None, typer.Option(help="The id of the company it is for; left out: all companies.")]
 KeyId = Annotated[str, typer.Argument(help="The key's id, as `keys` shows it.")]
 app = typer.Typer(
@@ -117,7 +118,9 @@ def list_keys(company: Company = None) -> None:
                 after = page.next
                 if after is None:
                     break
-            Console().print(table if table.row_count else "There is no key yet: make one with create-key.")
+            # Whole ids matter more than lines that fit: they are what the other commands take.
+            wide = Console(width=max(Console().width, WIDE))
+            wide.print(table if table.row_count else "There is no key yet: make one with create-key.")
 
     run(work())
 

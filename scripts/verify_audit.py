@@ -48,6 +48,8 @@ def read_heads(path: Path) -> list[Head]:
             heads.append(_head(json.loads(line)))
         except (ValueError, KeyError, TypeError) as error:
             raise SetupProblem(f"{path}: line {number} is not a head as the log holds it") from error
+    if not heads:
+        raise SetupProblem(f"{path}: holds no line {SIGNED}")
     return heads
 
 
@@ -76,7 +78,10 @@ async def run(company: str | None, heads: list[Head]) -> bool:
     await prepare_database(settings)
     services = await build_services(settings)
     try:
-        wanted = {company} if company else {*await services.audit.chains(), *(head.company_id for head in heads)}
+        known = {*await services.audit.chains(), *(head.company_id for head in heads)}
+        if company is not None and company not in known:
+            raise SetupProblem(f"there is no chain of {company}")
+        wanted = {company} if company else known
         verdicts = [await services.audit.verify(name, heads) for name in sorted(wanted)]
     finally:
         await services.aclose()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 
@@ -49,13 +50,17 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whoever makes a request. `kind`: local (development), key or person; `scopes` None: all that the role allows."""
+    """Whoever makes a request. `kind`: local (development), command, key or person.
+
+    `scopes` None: all that the role allows. `until`: when a key ends, None for one that does not.
+    """
 
     kind: str
     id: str
     name: str
     grants: tuple[Grant, ...]
     scopes: frozenset[str] | None = None
+    until: datetime | None = None
 
     @property
     def as_actor(self) -> str:

@@ -68,7 +68,7 @@ TITLES: Mapping[str, str] = {
 # What to do where an error does not say it itself.
 REMEDIES: Mapping[int, str] = {
     401: "send an API key: Authorization: Bearer crk_...",
-    403: "ask an owner for a key with that role",
+    403: "ask an owner for a key with that role and that scope",
     404: "check the ids in the address",
     405: "look the address up in /docs",
     409: "read it again, then repeat the change",

@@ -15,7 +15,7 @@ from backend.domain.access import SCOPES, Caller, Grant, Role
 from backend.domain.api_keys import hash_of, is_whole, make_key, shown_part
 from backend.domain.figures import Name
 from backend.domain.ids import new_id
-from backend.errors import BadInput, Conflict, NotFound
+from backend.errors import BadInput, Conflict, NotAllowed, NotFound
 from backend.services.audit import INSTALLATION, note
 from backend.services.companies import found_company
 from backend.services.drafts import Draft
@@ -91,7 +91,7 @@ class ApiKeyService:
             async with self._database.work() as tx:
                 await ApiKeyStore(tx).note_used(row.id, now)
         scopes = None if row.scopes is None else frozenset(row.scopes)
-        return Caller("key", row.id, row.name, (Grant(Role(row.role), row.company_id),), scopes)
+        return Caller("key", row.id, row.name, (Grant(Role(row.role), row.company_id),), scopes, row.expires_at)
 
     async def list(self, company_id: str | None, *, limit: int = 50, after: str | None = None) -> Page[ApiKey]:
         """Return keys, newest first. Raises `NotFound` for the company."""
@@ -102,7 +102,11 @@ class ApiKeyService:
         return part.cut([self._api_key(row) for row in rows])
 
     async def create(self, company_id: str | None, draft: ApiKeyDraft, caller: Caller) -> MadeKey:
-        """Make a key. Raises `NotFound` for the company, `BadInput` for a scope that does not exist."""
+        """Make a key, which never reaches further than the caller's own and never lives longer.
+
+        Raises `NotFound` for the company, `NotAllowed`, `BadInput` for a scope that does not exist.
+        """
+        _refuse_narrowed(caller)
         unknown = sorted(set(draft.scopes or ()) - SCOPES)
         if unknown:
             raise BadInput(
@@ -121,7 +125,7 @@ class ApiKeyService:
             replaces=None,
             created_by=caller.as_actor,
             created_at=now,
-            expires_at=None if days is None else now + timedelta(days=days),
+            expires_at=_earlier(None if days is None else now + timedelta(days=days), caller.until),
             revoked_at=None,
             last_used_at=None,
         )
@@ -134,8 +138,9 @@ class ApiKeyService:
     async def rotate(self, company_id: str | None, key_id: str, caller: Caller) -> MadeKey:
         """Make a key to take the place of another, which works for another day: two are alive meanwhile.
 
-        Raises `NotFound`, or `Conflict` for a key that is no longer live or is being replaced already.
+        Raises `NotFound`, `NotAllowed`, or `Conflict` for a key that is no longer live or is being replaced already.
         """
+        _refuse_narrowed(caller)
         now = self._clock.now()
         async with self._database.work() as tx:
             store = ApiKeyStore(tx)
@@ -149,7 +154,10 @@ class ApiKeyService:
             life = None if old.expires_at is None else old.expires_at - old.created_at
             expires_at = None if life is None else now + life
             made = await self._add(
-                store, _successor(old, created_by=caller.as_actor, created_at=now, expires_at=expires_at)
+                store,
+                _successor(
+                    old, created_by=caller.as_actor, created_at=now, expires_at=_earlier(expires_at, caller.until)
+                ),
             )
             await note(tx, company_id or INSTALLATION, now, "key.rotated", key_id, successor=made.api_key.id)
             return made
@@ -191,6 +199,17 @@ class ApiKeyService:
         scopes = None if row.scopes is None else tuple(row.scopes)
         values = {name: getattr(row, name) for name in ApiKeyRow.__slots__}
         return ApiKey(**values | {"role": Role(row.role), "scopes": scopes, "state": self._state(row)})
+
+
+def _refuse_narrowed(caller: Caller) -> None:
+    """A key that is narrowed must not make one that is not. Raises `NotAllowed`."""
+    if caller.scopes is not None:
+        raise NotAllowed("a key that is narrowed to scopes makes no keys")
+
+
+def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
+    times = [at for at in (one, other) if at is not None]
+    return min(times, default=None)
 
 
 def _successor(old: ApiKeyRow, **values: Any) -> ApiKeyRow:

@@ -87,11 +87,15 @@ class AuditTrail:
             store = AuditStore(tx, company_id)
             heads = [*await store.heads(), *(head for head in kept if head.company_id == company_id)]
             keys = await self._keys(tx, company_id, {head.key_version for head in heads})
-            chain = Chain(company_id, heads, keys)
-            async for link in store.links():
-                if not chain.holds(link):
-                    break
-        return Verdict(company_id, chain.length, max((head.seq for head in heads), default=0), chain.end())
+            chain, broken = Chain(company_id, heads, keys), None
+            try:
+                async for link in store.links():
+                    if not chain.holds(link):
+                        break
+            except ValueError:  # a value that is not even of its column's kind
+                broken = Break(company_id, chain.length + 1, "it, or one soon behind it, cannot be read")
+        signed = max((head.seq for head in heads), default=0)
+        return Verdict(company_id, chain.length, signed, broken or chain.end())
 
     async def _keys(self, tx: Transaction, company_id: str, versions: set[int]) -> dict[int, bytes]:
         """Return the signing keys of these versions; one that is not there signed nothing of ours."""

@@ -21,7 +21,7 @@ async def url(sqlite_url: str) -> str:
 
 
 def run(url: str, *options: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "DATABASE_URL": url, "COLUMNS": "200"}
+    environment = {**os.environ, "DATABASE_URL": url, "COLUMNS": "80"}
     command = [sys.executable, str(ROOT / "scripts" / "access.py"), *options]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
@@ -31,6 +31,8 @@ def test_a_key_stands_alone_on_standard_output_and_in_no_list(url: str) -> None:
     key = made.stdout.strip()
     listed = run(url, "keys").stdout
     assert (made.returncode, is_whole(key)) == (0, True), made.stderr
+    key_id = made.stderr.split()[1].rstrip(":")
+    assert key_id in listed
     assert ("first owner" in listed, "owner" in listed, key in listed, key[:16] in listed) == (True, True, False, True)
 
 

@@ -87,3 +87,16 @@ def test_a_log_that_cannot_be_read_is_told(settings: Settings, line: str) -> Non
 def test_a_log_that_is_not_there_is_told(settings: Settings) -> None:
     code, said = run(settings, "--heads", "/nowhere.log")
     assert (code, len(said.splitlines())) == (2, 1), said
+
+
+def test_a_record_that_cannot_even_be_read_is_a_break(settings: Settings) -> None:
+    change(settings, "UPDATE audit_log SET details = '{' WHERE seq = 3")
+    code, said = run(settings)
+    assert (code, said.startswith("BROKEN installation"), len(said.splitlines())) == (1, True, 1), said
+
+
+def test_a_chain_that_is_not_there_and_a_log_without_heads_are_told(settings: Settings) -> None:
+    heads_of(settings).write_text("nothing of ours\n")
+    for options in (("--company", "nope"), ("--heads", str(heads_of(settings)))):
+        code, said = run(settings, *options)
+        assert (code, len(said.splitlines())) == (2, 1), said

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from backend.domain.access import LOCAL_OWNER, Grant, Role
+from backend.domain.access import LOCAL_OWNER, Caller, Grant, Role
 from backend.domain.api_keys import hash_of, make_key
-from backend.errors import BadInput, Conflict, NotFound
+from backend.errors import BadInput, Conflict, NotAllowed, NotFound
 from backend.models import api_keys
 from backend.services.api_keys import ApiKeyDraft, ApiKeyService, MadeKey
 from tests.factories import make_company
@@ -159,3 +159,24 @@ async def test_use_is_noted_to_the_minute(keys: ApiKeyService, clock: SetClock) 
         await keys.caller_of(key.key)
         seen.append((await keys.list(None)).items[0].last_used_at)
     assert [at and (clock.now() - at).total_seconds() for at in seen] == [61, 61, 0]
+
+
+async def caller_with(keys: ApiKeyService, **more: Any) -> Caller:
+    key = await keys.create(None, ApiKeyDraft(name="o", role=Role.OWNER, **more), LOCAL_OWNER)
+    caller = await keys.caller_of(key.key)
+    assert caller is not None
+    return caller
+
+
+async def test_a_narrowed_key_makes_none(keys: ApiKeyService) -> None:
+    narrowed, wide = await caller_with(keys, scopes=("keys:write",)), await made(keys)
+    with pytest.raises(NotAllowed):
+        await keys.create(None, NIGHTLY, narrowed)
+    with pytest.raises(NotAllowed):
+        await keys.rotate(None, wide.api_key.id, narrowed)
+
+
+async def test_no_key_makes_one_that_lives_longer_than_itself(keys: ApiKeyService, clock: SetClock) -> None:
+    short, lasting = await caller_with(keys, expires_in_days=1), await made(keys)
+    new = [await keys.create(None, NIGHTLY, short), await keys.rotate(None, lasting.api_key.id, short)]
+    assert [each.api_key.expires_at for each in new] == [clock.now() + timedelta(days=1)] * 2
