@@ -20,7 +20,7 @@ from backend.services.audit import INSTALLATION, note
 from backend.services.companies import found_company
 from backend.services.drafts import Draft
 from backend.services.pages import Page, slice_of
-from backend.store.access import ApiKeyRow, ApiKeyStore
+from backend.store.access import USED_EVERY, ApiKeyRow, ApiKeyStore
 
 LONGEST_DAYS = 3650
 GRACE_HOURS = 24  # the old key's, after a rotation
@@ -87,7 +87,7 @@ class ApiKeyService:
             row = await ApiKeyStore(tx).live(hash_of(key), now)
         if row is None:
             return None
-        if row.last_used_at is None or row.last_used_at < now - timedelta(minutes=1):
+        if row.last_used_at is None or row.last_used_at < now - USED_EVERY:
             async with self._database.work() as tx:
                 await ApiKeyStore(tx).note_used(row.id, now)
         scopes = None if row.scopes is None else frozenset(row.scopes)

@@ -51,8 +51,8 @@ class Keyring:
     async def rewrap(self, database: Database) -> int:
         """Wrap with the present master key every data key that another one wrapped; return how many there were.
 
-        What is sealed stays as it is. A call that was cut off is gone on with by the next one: each key is a step of
-        its own. Raises `SetupProblem` for a key that no master key here opens.
+        What is sealed stays as it is. A call that was cut off is gone on with by the next one: some keys at a
+        time are a commit of their own. Raises `SetupProblem` for a key that no master key here opens.
         """
         done = 0
         while True:

@@ -109,7 +109,6 @@ def test_tampering_shows_at_the_first_record_it_concerns(tamper: Tampering, at: 
 
 
 def test_a_thousand_random_tamperings_are_all_found() -> None:
-    # Ten thousand of them over stored rows: benchmarks/audit.py.
     luck = random.Random(7)
     found = [first_break(luck.choice(TAMPERINGS)(WHOLE, luck.randrange(50), luck), [HEAD], KEYS) for _ in range(1000)]
     assert None not in found
