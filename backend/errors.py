@@ -6,6 +6,7 @@ ServiceError
 ├── Conflict            it clashes with what is there (409)
 ├── NotSignedIn         say who you are (401)
 ├── NotAllowed          this caller may not (403)
+├── TooOften            wait, then ask again (429)
 ├── SetupProblem        change a setting or a file, then start again (exit code 2)
 ├── Unavailable         the database does not answer; try again soon (503)
 ├── LeaseLost           another worker owns this work now; change nothing
@@ -69,10 +70,26 @@ class NotSignedIn(ServiceError):
     code = "not_signed_in"
 
 
+class SecondFactorNeeded(NotSignedIn):
+    """The password is right; the code of the second factor is missing or was taken before."""
+
+    code = "second_factor_needed"
+
+
 class NotAllowed(ServiceError):
     """The caller is known and may not do this."""
 
     code = "not_allowed"
+
+
+class TooOften(ServiceError):
+    """The caller asks more often than it may; `retry_after` says when to ask again."""
+
+    code = "too_many_requests"
+
+    def __init__(self, message: str, *, retry_after: timedelta) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class SetupProblem(ServiceError):

@@ -10,11 +10,12 @@ from backend.models.cycles import installation_state, poll_cycle_counts, poll_cy
 from backend.models.deliveries import deliveries, delivery_attempts, delivery_carts, destinations
 from backend.models.integrations import integrations, quarantine
 from backend.models.keys import data_keys, subject_keys
+from backend.models.people import grants, links, people, sessions
 
 # Tables without a company and without personal data. Every table that is not named here is walled off per company.
 INSTALLATION_TABLES = frozenset({"poll_cycles", "installation_state", "workers"})
 # Who may come in, of any company or of all: for the worker's role alone.
-ACCESS_TABLES = frozenset({"api_keys"})
+ACCESS_TABLES = frozenset({"api_keys", "grants", "links", "people", "sessions"})
 
 __all__ = [
     "ACCESS_TABLES",
@@ -35,13 +36,17 @@ __all__ = [
     "delivery_attempts",
     "delivery_carts",
     "destinations",
+    "grants",
     "installation_state",
     "integrations",
+    "links",
     "metadata",
+    "people",
     "poll_cycle_counts",
     "poll_cycles",
     "poll_runs",
     "quarantine",
+    "sessions",
     "subject_keys",
     "workers",
 ]

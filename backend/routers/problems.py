@@ -26,6 +26,7 @@ from backend.errors import (
     PlatformError,
     ServiceError,
     SetupProblem,
+    TooOften,
     TryLater,
     Unavailable,
 )
@@ -43,6 +44,7 @@ STATUSES: Mapping[type[Exception], int] = {
     LeaseLost: 409,
     NotSignedIn: 401,
     NotAllowed: 403,
+    TooOften: 429,
     SetupProblem: 503,
     Unavailable: 503,
     PlatformError: 502,
@@ -59,6 +61,7 @@ TITLES: Mapping[str, str] = {
     "not_found": "There is no such thing",
     "not_signed_in": "Say who you are",
     "our_bug": "This is our fault",
+    "second_factor_needed": "The code of your second factor is needed",
     "setup_problem": "The installation is not set up for this",
     "unavailable": "Something the service needs does not answer",
     "too_many_requests": "Too many requests",
@@ -127,7 +130,7 @@ def of_error(error: ServiceError) -> Response:
     if status == 500:
         return our_bug(error, "")
     code = error.code if error.code in TITLES else "store_refused"
-    retry = error.retry_after if isinstance(error, TryLater) else None
+    retry = error.retry_after if isinstance(error, TryLater | TooOften) else None
     message, place = str(error) or TITLES[code], getattr(error, "field", "")[:TEXT_SHOWN]
     remedy = getattr(error, "remedy", "") or REMEDIES.get(status, "")
     return problem(

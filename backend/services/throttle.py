@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, cast
 
 import structlog
@@ -14,6 +15,7 @@ from limits.errors import StorageError
 from limits.storage import storage_from_string
 
 from backend.config import Settings
+from backend.errors import TooOften
 
 log = structlog.get_logger()
 
@@ -21,6 +23,11 @@ CONNECTIONS = 8
 PREFIX = "cart-recovery:rate"
 SHORTEST = 1  # second to wait, of what a caller is told
 TRY_AGAIN = 10.0  # seconds between two tries while Redis is away
+
+
+Limited = Sequence[tuple[RateLimitItem, tuple[str, ...]]]
+PER_PERSON_AND_ADDRESS = RateLimitItemPerMinute(10, 10)  # tries in ten minutes
+PER_PERSON = RateLimitItemPerMinute(100, 10)
 
 
 class Throttle:
@@ -40,10 +47,25 @@ class Throttle:
         self._is_away = False
         self._try_at = 0.0
 
+    async def check_sign_in(self, email: str, address: str) -> None:
+        """Count one try of a password; `address` is where it comes from. Raises `TooOften`.
+
+        Per address it is few, as a guesser has one; per person it is more, so that a guesser does not shut them out.
+        """
+        tries = [(PER_PERSON_AND_ADDRESS, ("sign-in", email, address)), (PER_PERSON, ("sign-in", email))]
+        wait = await self._counted(tries)
+        if wait:
+            raise TooOften("too many tries to sign in", retry_after=timedelta(seconds=wait))
+
     async def wait_for(self, caller: str, company_id: str | None) -> int:
         """Count one request; return 0, or the seconds after which to try again."""
         asked = [("caller", caller)] + ([("company", company_id)] if company_id is not None else [])
-        limited = [(limit, (kind, name)) for kind, name in asked if (limit := self._limits[kind]) is not None]
+        return await self._counted(
+            [(limit, (kind, name)) for kind, name in asked if (limit := self._limits[kind]) is not None]
+        )
+
+    async def _counted(self, limited: Limited) -> int:
+        """Count one request against each limit, among all processes where they share a Redis."""
         if self._shared is not None and (not self._is_away or time.monotonic() >= self._try_at):
             try:
                 wait = await _wait(self._shared, limited)
@@ -69,9 +91,6 @@ class Throttle:
         if self._is_away:
             self._is_away = False
             log.info("throttle.redis_back")
-
-
-Limited = Iterable[tuple[RateLimitItem, tuple[str, str]]]
 
 
 async def _wait(counter: SlidingWindowCounterRateLimiter, limited: Limited) -> int:
