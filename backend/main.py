@@ -32,6 +32,8 @@ from backend.domain.lanes import LANE_NAMES
 from backend.errors import SetupProblem
 from backend.logs import set_up_logs
 from backend.routers import (
+    account,
+    account_pages,
     agents,
     alerts,
     audit,
@@ -46,6 +48,8 @@ from backend.routers import (
     keys,
     metrics,
     pages,
+    people,
+    people_pages,
     polling,
     quarantine,
     reference,
@@ -68,12 +72,16 @@ ROUTERS = (
     hold,
     cycles,
     quarantine,
+    account,
+    people,
     keys,
     audit,
     health,
     alerts,
     metrics,
     pages,
+    account_pages,
+    people_pages,
 )
 STATIC = Path(__file__).resolve().parent / "static"
 
@@ -103,7 +111,7 @@ def create_app(settings: Settings | None = None, lanes: tuple[str, ...] = LANE_N
     # Added last, asked first: how long it took, headers and faults, who it is, how often, then what was sent.
     app.add_middleware(BodyGuard)
     app.add_middleware(RateLimit)
-    app.add_middleware(SignIn, is_development=settings.env == "development")
+    app.add_middleware(SignIn, settings=settings)
     app.add_middleware(Edge)
     app.add_middleware(metrics.Stopwatch)
     return app

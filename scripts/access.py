@@ -1,4 +1,4 @@
-"""API keys and roles from the command line, on the machine of the database: how the first key is made.
+"""API keys, people and roles from the command line, on the machine of the database: how the first ones are made.
 
 Exit codes: 0 done; 1 there is no such key or company, or it cannot be done; 2 a setting or the database is at fault.
 """
@@ -30,6 +30,7 @@ from backend.domain.acting import COMMAND, acting_as
 from backend.errors import ServiceError, SetupProblem, Unavailable
 from backend.logs import set_up_logs
 from backend.services.api_keys import ApiKeyDraft, MadeKey
+from backend.services.invitations import InvitationDraft, MadeLink
 from backend.services.wiring import Services, build_services
 
 # Whoever can run this can read the database as well.
@@ -38,7 +39,8 @@ WIDE = 180  # characters of the list of keys
 Company = Annotated[str | None, typer.Option(help="The id of the company it is for; left out: all companies.")]
 KeyId = Annotated[str, typer.Argument(help="The key's id, as `keys` shows it.")]
 app = typer.Typer(
-    help="API keys and roles. The first key is made here; later ones over the API too.", no_args_is_help=True
+    help="API keys, people and roles. The first key and the first owner are made here; later ones over the API too.",
+    no_args_is_help=True,
 )
 
 
@@ -148,6 +150,63 @@ def revoke_key(key_id: KeyId, company: Company = None) -> None:
     run(work())
 
 
+@app.command("invite")
+def invite(
+    email: Annotated[str, typer.Argument(help="The person's e-mail address.")],
+    role: Annotated[Role, typer.Option(help="What they may do.")] = Role.VIEWER,
+    company: Company = None,
+) -> None:
+    """Make a link by which somebody comes in, and print it; how the first owner is made."""
+
+    async def work() -> None:
+        async with opened() as services:
+            draft = InvitationDraft(email=email, role=role)
+            _tell_link(await services.invitations.invite(company, draft, OPERATING))
+
+    run(work())
+
+
+@app.command("reset-link")
+def reset_link(person_id: Annotated[str, typer.Argument(help="The person's id, as `people` shows it.")]) -> None:
+    """Make a link with which somebody sets a new password, and print it."""
+
+    async def work() -> None:
+        async with opened() as services:
+            _tell_link(await services.invitations.reset(person_id, OPERATING))
+
+    run(work())
+
+
+def _tell_link(made: MadeLink) -> None:
+    """Print a link on standard output, alone; whom it is for on standard error."""
+    until = f"{made.link.expires_at:%Y-%m-%d %H:%M} UTC"
+    print(f"for {made.link.email}: works once, until {until}; it is shown this once", file=sys.stderr)
+    print(made.url)
+
+
+@app.command("people")
+def list_people(company: Company = None) -> None:
+    """List who may sign in, to a company or at all."""
+
+    async def work() -> None:
+        async with opened() as services:
+            after: str | None = None
+            table = Table("id", "e-mail", "name", "roles", "second factor", "state")
+            while True:
+                page = await services.people.list_page(company, after=after)
+                for person in page.items:
+                    roles = ", ".join(f"{each.role.value} in {each.company_id or 'all'}" for each in person.grants)
+                    factor = "on" if person.has_second_factor else "off"
+                    table.add_row(person.id, person.email, person.name, roles or "none", factor, person.state)
+                after = page.next
+                if after is None:
+                    break
+            wide = Console(width=max(Console().width, WIDE))
+            wide.print(table if table.row_count else "Nobody can sign in yet: make a link with invite.")
+
+    run(work())
+
+
 @app.command("roles")
 def show_roles() -> None:
     """Print which role each route needs."""
@@ -161,7 +220,8 @@ def show_roles() -> None:
             table.add_row("anybody", "", method, route.path)
         else:
             where = "the company" if "{company_id}" in route.path else "all companies"
-            table.add_row(need.role.value, "any company" if need.anywhere else where, method, route.path)
+            role = "whoever is signed in" if need.role is None else need.role.value
+            table.add_row(role, "any company" if need.anywhere else where, method, route.path)
     Console().print(table)
 
 

@@ -23,6 +23,7 @@ class Role(StrEnum):
 ORDER = tuple(Role)
 # What keys may be narrowed to: the API's groups, to read or to change.
 GROUPS = (
+    "account",
     "agents",
     "audit",
     "carts",
@@ -34,6 +35,7 @@ GROUPS = (
     "integrations",
     "keys",
     "metrics",
+    "people",
     "polling",
     "quarantine",
 )

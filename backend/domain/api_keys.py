@@ -15,6 +15,7 @@ import zlib
 
 DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 RANDOM_BYTES, RANDOM_DIGITS, CHECK_DIGITS = 32, 43, 6
+KEY_HEAD = "crk_"
 SHOWN = 8  # digits of the random part that name a key in lists and logs
 KEY = re.compile(r"crk_(?:live|dev)_[0-9A-Za-z]{49}", re.ASCII)
 

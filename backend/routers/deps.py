@@ -37,4 +37,7 @@ DestinationId = Annotated[str, Path(max_length=80, pattern=ID, description="The 
 CartId = Annotated[str, Path(max_length=80, pattern=ID, description="Our id of the cart.", examples=["c0ffee"])]
 DeliveryId = Annotated[str, Path(max_length=80, pattern=ID, description="The delivery's id.", examples=["de11"])]
 KeyId = Annotated[str, Path(max_length=80, pattern=ID, description="The API key's id.", examples=["k3e1"])]
+PersonId = Annotated[str, Path(max_length=80, pattern=ID, description="The person's id.", examples=["p3e1"])]
+SessionId = Annotated[str, Path(max_length=80, pattern=ID, description="The session's id.", examples=["5e55"])]
+InvitationId = Annotated[str, Path(max_length=80, pattern=ID, description="The invitation's id.", examples=["1n17"])]
 CycleId = Annotated[str, Path(max_length=80, pattern=ID, description="The cycle's id.", examples=["cy01"])]

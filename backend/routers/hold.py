@@ -12,10 +12,10 @@ from starlette.responses import Response
 from backend.errors import BadInput
 from backend.routers.deps import Using
 from backend.routers.guard import OPERATOR, VIEWER, guard, needs
-from backend.routers.pages import form_fields
 from backend.routers.problems import problems
 from backend.routers.rendering import page
 from backend.routers.schemas import Answer, Held, Storable
+from backend.routers.visits import form_fields
 from backend.services.drafts import Draft
 from backend.services.restore import LONGEST_REASON
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from functools import wraps
 from typing import Annotated, Any
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -19,6 +17,7 @@ from backend.routers.deliveries import delivery_filter
 from backend.routers.deps import CartId, CompanyId, DeliveryId, Page, Using
 from backend.routers.guard import ANALYST, OPERATOR, VIEWER, needs
 from backend.routers.rendering import page
+from backend.routers.visits import form_fields
 from backend.services.overview import Paging
 from backend.services.wiring import Services
 from backend.store.listings import CartFilter, DeliveryFilter
@@ -33,21 +32,6 @@ SAID = {
     "stopped_before": ("calm", "Polling was stopped already."),
     "bad_interval": ("bad", "The interval must be a whole number of seconds, 5 to 86,400."),
 }
-
-Answering = Callable[..., Awaitable[Response]]
-
-
-def readable(route: Answering) -> Answering:
-    """Answer a missing thing with a page instead of a problem document."""
-
-    @wraps(route)
-    async def answer(*args: Any, **kwargs: Any) -> Response:
-        try:
-            return await route(*args, **kwargs)
-        except NotFound as error:
-            return page("refused.html", 404, here="", title="There is no such thing", words=str(error))
-
-    return answer
 
 
 async def live_context(services: Services) -> dict[str, Any]:
@@ -124,15 +108,6 @@ async def press_test_once(services: Using) -> Response:
     return _back("tested", cycle=report["cycle_id"])
 
 
-async def form_fields(request: Request) -> dict[str, str]:
-    """Return a form's fields, the last of each name; what cannot be read is as if it were not there."""
-    text = (await request.body()).decode("ascii", "replace")
-    try:
-        return {name: values[-1] for name, values in parse_qs(text, max_num_fields=20).items()}
-    except ValueError:
-        return {}
-
-
 def _back(said: str, **more: str) -> Response:
     return RedirectResponse(f"/?{urlencode({'said': said, **more})}", status_code=303)
 
@@ -148,7 +123,6 @@ async def show_carts(services: Using, wanted: Annotated[CartFilter, Depends(cart
 
 
 @router.get("/carts/{company_id}/{cart_id}", dependencies=needs(ANALYST))
-@readable
 async def show_cart(services: Using, company_id: CompanyId, cart_id: CartId) -> Response:
     """Show a cart with what happened to it."""
     row = await services.overview.cart(company_id, cart_id)
@@ -168,7 +142,6 @@ async def show_deliveries(
 
 
 @router.get("/deliveries/{company_id}/{delivery_id}", dependencies=needs(ANALYST))
-@readable
 async def show_delivery(services: Using, company_id: CompanyId, delivery_id: DeliveryId) -> Response:
     """Show a delivery with its attempts and carts."""
     row = await services.overview.delivery(company_id, delivery_id)

@@ -31,6 +31,7 @@ from backend.errors import (
     Unavailable,
 )
 from backend.routers.remedies import BAD_JSON, DEEPEST, FALLBACK, explained
+from backend.routers.rendering import page
 
 MEDIA_TYPE = "application/problem+json"
 ERRORS_SHOWN = 20
@@ -210,17 +211,28 @@ def of_http(error: HTTPException) -> Response:
     return our_bug(error, "")
 
 
+def _for_reader(request: Request, answer: Response) -> Response:
+    """Return a problem document, or a page that says the same to whoever looks with a browser."""
+    if "text/html" not in request.headers.get("accept", "") or request.url.path.startswith("/api/"):
+        return answer
+    said = json.loads(bytes(answer.body))
+    words = ". ".join(filter(None, (said["detail"], said.get("remedy"))))
+    return page("refused.html", answer.status_code, here="", title=said["title"], words=words)
+
+
 def add_handlers(app: FastAPI) -> None:
     """Answer every error of the application with a problem document."""
 
-    async def service_error(_request: Request, error: Exception) -> Response:
-        return of_error(error) if isinstance(error, ServiceError) else our_bug(error, "")
+    async def service_error(request: Request, error: Exception) -> Response:
+        answer = of_error(error) if isinstance(error, ServiceError) else our_bug(error, "")
+        return _for_reader(request, answer)
 
-    async def faults(_request: Request, error: Exception) -> Response:
-        return of_faults(error.errors()) if isinstance(error, RequestValidationError) else our_bug(error, "")
+    async def faults(request: Request, error: Exception) -> Response:
+        answer = of_faults(error.errors()) if isinstance(error, RequestValidationError) else our_bug(error, "")
+        return _for_reader(request, answer)
 
-    async def http_error(_request: Request, error: Exception) -> Response:
-        return of_http(error) if isinstance(error, HTTPException) else our_bug(error, "")
+    async def http_error(request: Request, error: Exception) -> Response:
+        return _for_reader(request, of_http(error) if isinstance(error, HTTPException) else our_bug(error, ""))
 
     app.add_exception_handler(ServiceError, service_error)
     app.add_exception_handler(RequestValidationError, faults)

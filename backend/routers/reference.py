@@ -32,6 +32,8 @@ TAGS: list[dict[str, Any]] = [
     {"name": "deliveries", "description": "Every message to a partner, with its attempts."},
     {"name": "cycles", "description": "What each poll cycle and each poll came to."},
     {"name": "quarantine", "description": "Records of stores that could not be read."},
+    {"name": "account", "description": "Sign in and out, and what is one's own: sessions, password, second factor."},
+    {"name": "people", "description": "Who may sign in, with which role; invitations."},
     {"name": "keys", "description": "API keys: who may do what, in one company or in all of them."},
     {"name": "audit", "description": "Who did what, in a chain that shows any later change."},
     {"name": "health", "description": "For load balancers and monitors."},

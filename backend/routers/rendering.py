@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse
 
+from backend.routers.visits import visit
 from backend.services.state_words import apart, span
 
 FOLDER = Path(__file__).resolve().parent.parent
@@ -132,4 +133,5 @@ _TEMPLATES = _environment()
 
 def page(template: str, code: int = 200, **context: Any) -> HTMLResponse:
     """Return a template as an HTML answer with the HTTP status `code`."""
+    context["visit"] = visit()
     return HTMLResponse(_TEMPLATES.get_template(template).render(context), status_code=code)

@@ -1,28 +1,42 @@
-"""Who asks: an API key, or in development the local user. Stands before every route; nobody unknown gets past it."""
+"""Who asks: an API key, a person, or in development the local user. Nobody unknown gets past it to any route."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from urllib.parse import quote
 
-from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from backend.config import Settings
 from backend.domain.access import LOCAL_OWNER, Caller
 from backend.domain.acting import acting_as
+from backend.domain.api_keys import KEY_HEAD
 from backend.errors import NotSignedIn, ServiceError
 from backend.routers.problems import of_error, problem
+from backend.routers.visits import OWN_SITES, Cookies, Headers, Visit, visiting
+from backend.services.sessions import Present
 
-OPEN_PATHS = frozenset({"/api/health"})
+# Whoever comes here shows a password or a link, or asks for nothing that is anybody's.
+OPEN_PATHS = frozenset(
+    {
+        "/api/health",
+        "/api/v1/account/join",
+        "/api/v1/account/refresh",
+        "/api/v1/account/sign-in",
+        "/join",
+        "/sign-in",
+    }
+)
+OPEN_FILES = "/static/"
 LOCAL_HOST = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?")
-OWN_SITES = frozenset({"same-origin", "none"})
 BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
 LOCAL_REMEDY = (
     "open http://localhost with the service's port on the machine it runs on, typed into the address bar or with curl; "
     "from elsewhere send an API key, Authorization: Bearer crk_..."
 )
-KEY_REMEDY = "send an API key, Authorization: Bearer crk_...; an owner makes one, see docs/access.md"
+KEY_REMEDY = "send an API key, Authorization: Bearer crk_..., or sign in at /sign-in; see docs/access.md"
 
 
 class SignIn:
@@ -33,36 +47,62 @@ class SignIn:
     that asks must all be local.
     """
 
-    def __init__(self, app: ASGIApp, *, is_development: bool) -> None:
+    def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
         self._app = app
-        self._is_development = is_development
+        self._is_development = settings.env == "development"
+        self._cookies = Cookies(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or scope.get("path") in OPEN_PATHS:
+        if scope["type"] == "lifespan" or _is_open(str(scope.get("path"))):
             await self._app(scope, receive, send)
             return
+        kept: list[tuple[bytes, bytes]] = []  # cookies that the answer sets
         try:
-            caller = scope["caller"] = await self._caller(scope)
+            visit = scope["visit"] = await self._visit(scope, kept)
         except ServiceError as error:
-            await self._refuse(error, scope, receive, send)
+            await self._refuse(error, scope, receive, _adding(send, kept))
             return
-        with acting_as(caller.as_actor):
-            await self._app(scope, receive, send)
+        scope["caller"] = visit.caller
+        with acting_as(visit.caller.as_actor), visiting(visit):
+            await self._app(scope, receive, _adding(send, kept))
 
-    async def _caller(self, scope: Scope) -> Caller:
+    async def _visit(self, scope: Scope, kept: list[tuple[bytes, bytes]]) -> Visit:
         """Return who asks. Raises `NotSignedIn`."""
         given = _values(scope["headers"], b"authorization")
         if given:
             return await _holder(scope, given)
-        objection = refusal(scope) if self._is_development else "no API key was sent"
+        visit = await self._resumed(scope, kept)
+        if visit is not None:
+            return visit
+        objection = refusal(scope) if self._is_development else "nobody is signed in, and no API key was sent"
         if objection is not None:
             raise NotSignedIn(objection)
-        return LOCAL_OWNER
+        return Visit(LOCAL_OWNER)
+
+    async def _resumed(self, scope: Scope, kept: list[tuple[bytes, bytes]]) -> Visit | None:
+        """Return the person whose cookies these are; with the refresh token where the access token is over."""
+        access, refresh = self._cookies.read(scope["headers"])
+        if not access and not refresh:
+            return None
+        services = scope["app"].state.services
+        present = await services.sessions.present(access) if access else None
+        if present is None and refresh:
+            try:
+                signed = await services.sessions.refresh(refresh)
+            except NotSignedIn:
+                kept += self._cookies.drop()
+            else:
+                kept += self._cookies.keep(signed, services.clock.now())
+                present = await services.sessions.present(signed.access)
+        return None if present is None else Visit(present.caller, present.mark, present.session_id)
 
     async def _refuse(self, error: ServiceError, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1008, "reason": str(error)})
+        elif isinstance(error, NotSignedIn) and not self._is_development and _is_a_page(scope):
+            place = quote(str(scope["path"]), safe="/")
+            await RedirectResponse(f"/sign-in?next={place}", status_code=303)(scope, receive, send)
         else:
             await self._answer(error, scope)(scope, receive, send)
 
@@ -75,15 +115,43 @@ class SignIn:
         return problem(401, "not_signed_in", str(error), remedy=remedy, headers={"WWW-Authenticate": challenge})
 
 
-async def _holder(scope: Scope, given: list[str]) -> Caller:
-    """Return who holds the key in the Authorization header. Raises `NotSignedIn`."""
+def _is_open(path: str) -> bool:
+    return path in OPEN_PATHS or path.startswith(OPEN_FILES)
+
+
+def _is_a_page(scope: Scope) -> bool:
+    """Whether somebody looks at this with a browser and had better be shown the way in."""
+    wanted = " ".join(_values(scope["headers"], b"accept"))
+    is_api = str(scope["path"]).startswith("/api/")
+    return scope["method"] == "GET" and "text/html" in wanted and not is_api
+
+
+def _adding(send: Send, kept: list[tuple[bytes, bytes]]) -> Send:
+    """Return a `send` that sets the cookies too."""
+
+    async def send_on(message: Message) -> None:
+        if message["type"] == "http.response.start" and kept:
+            message = {**message, "headers": [*message["headers"], *kept]}
+        await send(message)
+
+    return send_on
+
+
+async def _holder(scope: Scope, given: list[str]) -> Visit:
+    """Return who holds the key or access token in the Authorization header. Raises `NotSignedIn`."""
     found = BEARER.fullmatch(given[0]) if len(given) == 1 else None
     if found is None:
-        raise NotSignedIn("the Authorization header is not the word Bearer and a key")
-    caller: Caller | None = await scope["app"].state.services.keys.caller_of(found[1])
+        raise NotSignedIn("the Authorization header is not the word Bearer and a key or access token")
+    services = scope["app"].state.services
+    if not found[1].startswith(KEY_HEAD):
+        present: Present | None = await services.sessions.present(found[1])
+        if present is None:
+            raise NotSignedIn("the access token is not one of ours, or is over")
+        return Visit(present.caller, session_id=present.session_id)
+    caller: Caller | None = await services.keys.caller_of(found[1])
     if caller is None:
         raise NotSignedIn("the API key is not one of ours, or is no longer valid")
-    return caller
+    return Visit(caller)
 
 
 def refusal(scope: Scope) -> str | None:
@@ -105,7 +173,7 @@ def refusal(scope: Scope) -> str | None:
     return None
 
 
-def _values(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> list[str]:
+def _values(headers: Headers, wanted: bytes) -> list[str]:
     return [value.decode("latin-1").strip() for name, value in headers if name == wanted]
 
 

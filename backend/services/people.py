@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -60,6 +61,11 @@ class PeopleService:
             page = cut.cut(await store.list_page(company_id, cut.rows, cut.place))
             grants = await store.grants_of([row.id for row in page.items])
         return Page(tuple(_person(row, grants[row.id], company_id) for row in page.items), page.next)
+
+    async def company_names(self, company_ids: Iterable[str]) -> dict[str, str]:
+        """Return the names of companies that people have roles in, by id."""
+        async with self._database.overview() as tx:
+            return await PeopleStore(tx).company_names(sorted(set(company_ids)))
 
     async def load(self, person_id: str) -> Person:
         """Return one person with all their roles. Raises `NotFound`."""

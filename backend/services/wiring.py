@@ -22,14 +22,19 @@ from backend.services.destinations import DestinationService
 from backend.services.engine import Base, Checkpoint, build_base, build_engine, pass_by
 from backend.services.exposition import Exposition
 from backend.services.integrations import IntegrationService
+from backend.services.invitations import InvitationService
 from backend.services.keyring import Keyring, check_master_key
 from backend.services.leases import LeaseKeeper
 from backend.services.metrics import Metrics
 from backend.services.overview import OverviewService
+from backend.services.people import PeopleService
 from backend.services.poller import AgentIntegrationPoller
 from backend.services.restore import DeliveryHold
+from backend.services.second_factor import SecondFactor
+from backend.services.sessions import SessionService
 from backend.services.status import PollingStatus
 from backend.services.throttle import Throttle
+from backend.services.tokens import Tokens
 from backend.services.watch import Watch
 
 log = structlog.get_logger()
@@ -62,6 +67,9 @@ class Services:
     keys: ApiKeyService
     audit: AuditTrail
     throttle: Throttle
+    sessions: SessionService
+    people: PeopleService
+    invitations: InvitationService
 
     async def aclose(self) -> None:
         """Stop renewing leases and close every connection."""
@@ -98,6 +106,9 @@ async def build_services(
             log.error("default_destination.refused", problem=str(problem))  # noqa: TRY400  the message says it all
 
     engine, metrics = build_engine(base, make_defaults), base.metrics
+    throttle, tokens = Throttle(settings), Tokens(base.keyring, base.clock)
+    second_factor = SecondFactor(base.database, base.clock, base.keyring)
+    sessions = SessionService(base.database, base.clock, tokens, second_factor, throttle)
     return Services(
         base=base,
         settings=settings,
@@ -121,5 +132,8 @@ async def build_services(
         alerts=AlertService(base.database),
         keys=ApiKeyService(base.database, base.clock, settings),
         audit=AuditTrail(base.database, base.clock, base.keyring),
-        throttle=Throttle(settings),
+        throttle=throttle,
+        sessions=sessions,
+        people=PeopleService(base.database, base.clock, sessions, second_factor),
+        invitations=InvitationService(base.database, base.clock, settings, tokens),
     )

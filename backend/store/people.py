@@ -11,7 +11,7 @@ from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.domain.access import Grant, Role
-from backend.models import grants, people
+from backend.models import companies, grants, people
 from backend.store.listings import Place, newest
 
 ALL = "all"  # stands for every company in a grant's id
@@ -116,6 +116,11 @@ class PeopleStore:
         query = select(func.count()).select_from(grants.join(people, people.c.id == grants.c.person_id))
         query = query.where(is_owner, people.c.disabled_at.is_(None), people.c.id != person_id)
         return int((await self._connection.execute(query)).scalar_one())
+
+    async def company_names(self, company_ids: Sequence[str]) -> dict[str, str]:
+        """Return the names of companies, by id."""
+        query = select(companies.c.id, companies.c.name).where(companies.c.id.in_(company_ids))
+        return {row.id: row.name for row in await self._connection.execute(query)}
 
     async def is_empty(self) -> bool:
         """Whether nobody can sign in yet."""

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
+from backend.config import Settings
 from backend.routers.sign_in import SignIn, is_loopback, refusal
 from tests.routers.conftest import Web
 
 HOST = ("host", "localhost:8000")
+PRODUCTION = {"database_url": "postgresql://carts@db.example/carts"}
 
 
 def scope_of(*headers: tuple[str, str], peer: Any = ("127.0.0.1", 5), **more: Any) -> dict[str, Any]:
@@ -88,7 +90,8 @@ async def asked(scope: Scope, *, is_development: bool = True) -> tuple[list[Mess
     async def send(message: Message) -> None:
         sent.append(message)
 
-    await SignIn(app, is_development=is_development)(scope, receive, send)
+    settings = Settings(_env_file=None, env="development" if is_development else "production", **PRODUCTION)
+    await SignIn(app, settings=settings)(scope, receive, send)
     return sent, passed
 
 
@@ -118,7 +121,7 @@ async def test_a_strangers_websocket_is_closed() -> None:
     assert (sent[0]["type"], sent[0]["code"], passed) == ("websocket.close", 1008, False)
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/static/console.css", "/polling/status", "/nowhere"])
+@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/people", "/polling/status", "/nowhere"])
 async def test_every_address_is_behind_the_sign_in(web: Web, path: str) -> None:
     answer = await web.client.get(path, headers={"Host": "evil.example"})
     assert (answer.status_code, answer.json()["title"]) == (401, "Say who you are")
