@@ -61,6 +61,9 @@ async def known(web: Web) -> dict[str, str]:
         "delivery_id": "d",
         "cycle_id": "cy",
         "key_id": "k",
+        "person_id": "p",
+        "session_id": "s",
+        "invitation_id": "i",
     }
 
 
