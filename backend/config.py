@@ -6,6 +6,7 @@ import base64
 import binascii
 import re
 from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, Self, cast
 from urllib.parse import quote, urlsplit
@@ -72,6 +73,13 @@ class Settings(BaseSettings):
     outbound_allowed_ports: Annotated[tuple[int, ...], NoDecode] = Field(
         (80, 443, 8080, 8443), description="Ports that stores and destinations may listen on, separated by commas."
     )
+    outbound_denied_addresses: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        (),
+        description=(
+            "Addresses and networks that stores and destinations may not have, beyond private ones, separated by "
+            "commas: the installation's own public addresses where its machines do not carry them."
+        ),
+    )
     outbound_require_tls13: bool = Field(False, description="Refuse TLS 1.2 on outbound calls.")
     lease_seconds: float = Field(10.0, ge=0.5, le=300, description="A dead worker's work is picked up after this long.")
     poll_concurrency: int = Field(32, ge=1, le=256, description="Stores polled at the same time by one process.")
@@ -132,7 +140,7 @@ class Settings(BaseSettings):
     )
     debug_mode: bool = Field(False, description="Log at debug level. Never touches sign-in.")
 
-    @field_validator("platforms", "master_key_others", mode="before")
+    @field_validator("platforms", "master_key_others", "outbound_denied_addresses", mode="before")
     @classmethod
     def _split_names(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

@@ -6,7 +6,11 @@ address of a large cloud global, and because its answer changes between Python v
 
 from __future__ import annotations
 
-from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
+import re
+from collections.abc import Iterable
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+Network = IPv4Network | IPv6Network
 
 DENIED_V4: tuple[tuple[IPv4Network, str], ...] = tuple(
     (IPv4Network(network), reason)
@@ -56,23 +60,30 @@ DENIED_V6: tuple[tuple[IPv6Network, str], ...] = tuple(
 GLOBAL_UNICAST_V6 = IPv6Network("2000::/3")
 LOOPBACK_V4 = IPv4Network("127.0.0.0/8")
 LOOPBACK_V6 = IPv6Address("::1")
+# A last label of digits or hexadecimal makes a host an IPv4 address to most clients, in forms nobody means to type.
+NUMBER = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)", re.IGNORECASE | re.ASCII)
 
 
-def classify_address(ip: str) -> str | None:
+def classify_address(ip: str, also_denied: Iterable[Network] = ()) -> str | None:
     """Return why `ip`, a literal as the resolver or a URL gives it, must not be dialled; None when it may be.
 
     IPv6 forms that carry an IPv4 address (mapped, compatible, NAT64, 6to4) are refused whatever they carry: every
-    name behind them also has its plain form. Zone ids are refused.
+    name behind them also has its plain form. Zone ids are refused. `also_denied` is the installation's own list.
     """
     if "%" in ip:
         return "zone id"
-    if ":" in ip:
-        return _classify_v6(ip)
+    if reason := _classify_v6(ip) if ":" in ip else _classify_v4(ip):
+        return reason
+    address = ip_address(ip)
+    return "denied here" if any(address in network for network in also_denied) else None
+
+
+def _classify_v4(ip: str) -> str | None:
     try:
-        v4 = IPv4Address(ip)
+        address = IPv4Address(ip)
     except AddressValueError:
         return "not an address"
-    return next((reason for network, reason in DENIED_V4 if v4 in network), None)
+    return next((reason for network, reason in DENIED_V4 if address in network), None)
 
 
 def _classify_v6(ip: str) -> str | None:
@@ -92,3 +103,14 @@ def is_loopback(ip: str) -> bool:
         return IPv6Address(ip) == LOOPBACK_V6 if ":" in ip else IPv4Address(ip) in LOOPBACK_V4
     except AddressValueError:
         return False
+
+
+def is_odd_number(host: str) -> bool:
+    """Whether a host is a number that clients may read as an IPv4 address, without being one in its plain form."""
+    if not NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]):
+        return False
+    try:
+        IPv4Address(host)
+    except AddressValueError:
+        return True
+    return False

@@ -6,26 +6,27 @@ while the person who typed the URL is still there.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
-from backend.domain.addresses import classify_address, is_loopback
+from backend.domain.addresses import Network, classify_address, is_loopback, is_odd_number
 from backend.errors import BadInput
 
 DEFAULT_PORTS = {"https": 443, "http": 80}
-# A last label of digits or hexadecimal makes a host an IPv4 address to most clients, in forms nobody means to type.
-NUMBER = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class TargetRules:
-    """What this installation lets companies call. `http`: whether a target without TLS may be elsewhere."""
+    """What this installation lets companies call. `http`: whether a target without TLS may be elsewhere.
+
+    `denied` are addresses that this installation refuses beyond those that every one does.
+    """
 
     allow_loopback: bool
     allowed_ports: frozenset[int]
     http: bool = False
+    denied: tuple[Network, ...] = ()
 
 
 def check_target(url: str, field: str, rules: TargetRules) -> None:
@@ -42,7 +43,7 @@ def check_target(url: str, field: str, rules: TargetRules) -> None:
             "give a public address; OUTBOUND_ALLOW_LOOPBACK=true allows local ones in development",
         )
         return
-    _check_host(host, field)
+    _check_host(host, field, rules)
     port = parts.port or DEFAULT_PORTS[parts.scheme]
     ports = ", ".join(str(allowed) for allowed in sorted(rules.allowed_ports))
     _require(port in rules.allowed_ports, f"port {port} is not allowed", field, f"use one of the ports {ports}")
@@ -82,15 +83,15 @@ def _check_scheme(scheme: str, *, here: bool, field: str, rules: TargetRules) ->
     )
 
 
-def _check_host(host: str, field: str) -> None:
+def _check_host(host: str, field: str, rules: TargetRules) -> None:
     """Refuse literal addresses that the guard would refuse, and odd spellings of addresses."""
     try:
         literal = str(ip_address(host))
     except ValueError:
-        is_odd = bool(NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]))
-        _require(not is_odd and ":" not in host, "the host is no name and no address", field, "give the host's name")
+        is_name = ":" not in host and not is_odd_number(host)
+        _require(is_name, "the host is no name and no address", field, "give the host's name")
         return
-    reason = classify_address(literal)
+    reason = classify_address(literal, rules.denied)
     _require(reason is None, f"the address is not one that may be called: {reason}", field, "give a public address")
 
 

@@ -6,7 +6,7 @@ from backend.outbound.client import Outbound
 from backend.outbound.guard import Lookup
 from backend.outbound.messages import HttpRequest, HttpResponse, Sends, retry_after
 from backend.outbound.policy import OutboundPolicy
-from backend.outbound.urls import redacted_url, wire_url
+from backend.outbound.urls import legal_url, redacted_url, wire_url
 
 __all__ = [
     "HttpRequest",
@@ -15,6 +15,7 @@ __all__ = [
     "Outbound",
     "OutboundPolicy",
     "Sends",
+    "legal_url",
     "redacted_url",
     "retry_after",
     "wire_url",

@@ -16,6 +16,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from backend.domain.addresses import classify_address, is_loopback
 from backend.errors import AddressBlocked, ResolverDown
+from backend.outbound.own import is_own
 from backend.outbound.policy import OutboundPolicy
 
 # Takes a host name, returns its addresses as literals; raises `socket.gaierror` as getaddrinfo does.
@@ -34,11 +35,16 @@ class AddressGuard:
         self._policy = policy
 
     def check(self, address: str, port: int) -> None:
-        """Raise `AddressBlocked` unless `address` and `port` may be dialled."""
+        """Raise `AddressBlocked` unless `address` and `port` may be dialled.
+
+        Where loopback is allowed, it is so in its plain form alone, and on any port.
+        """
         if self._policy.allow_loopback and is_loopback(address):
             return
-        if reason := classify_address(address):
+        if reason := classify_address(address, self._policy.denied):
             raise AddressBlocked(f"the target's address is not allowed: {reason}")
+        if is_own(address):
+            raise AddressBlocked("the target's address is not allowed: this machine's own")
         if port not in self._policy.allowed_ports:
             raise AddressBlocked(f"port {port} is not allowed")
 

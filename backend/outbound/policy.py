@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from backend.domain.addresses import Network
+
 
 @dataclass(frozen=True, slots=True)
 class OutboundPolicy:
@@ -12,6 +14,7 @@ class OutboundPolicy:
 
     allow_loopback: bool = False
     allowed_ports: frozenset[int] = frozenset({80, 443, 8080, 8443})
+    denied: tuple[Network, ...] = ()  # beyond what is refused everywhere
     raw_limit: int = 10 * 1024 * 1024
     inflated_limit: int = 20 * 1024 * 1024
     longest: timedelta = timedelta(minutes=1)  # no exchange takes longer, whatever deadline its request names

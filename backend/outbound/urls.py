@@ -7,11 +7,14 @@ from functools import lru_cache
 from urllib.parse import unquote
 
 import httpx
+import idna
 from yarl import URL
 
+from backend.domain.addresses import is_odd_number
 from backend.errors import AddressBlocked
 
 LONGEST_HOST = 253
+INTERNATIONAL = "xn--"
 HOST_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 MASK = "***"
 # Prefixes of well-known credentials, and anything long that mixes letters and digits as only generated names do.
@@ -44,6 +47,12 @@ def checked_url(url: str, allow_http: bool) -> httpx.URL:
     return outer
 
 
+def legal_url(url: str) -> str:
+    """Return the wire form of an http or https URL whose host is legal. Raises `AddressBlocked` for any other."""
+    checked_url(url, allow_http=True)
+    return wire_url(url)
+
+
 @lru_cache(maxsize=512)  # a wire form is read once more when it is sent
 def _read(url: str) -> tuple[httpx.URL, URL]:
     """Return `url` as the request holds it and, made of that, as the connection uses it."""
@@ -56,10 +65,25 @@ def _read(url: str) -> tuple[httpx.URL, URL]:
 
 def _check_host(host: str) -> None:
     """Refuse what is no host name; an IPv6 literal, which alone has colons, is left to the guard."""
-    if ":" not in host and (
-        len(host) > LONGEST_HOST or not all(map(HOST_LABEL.fullmatch, host.removesuffix(".").split(".")))
-    ):
+    if ":" in host:
+        return
+    name = host.removesuffix(".")
+    if len(name) > LONGEST_HOST:
+        raise AddressBlocked(f"the URL's host name is longer than {LONGEST_HOST} characters")
+    if not all(map(_is_label, name.split("."))):
         raise AddressBlocked("the URL has no legal host name")
+    if is_odd_number(host):
+        raise AddressBlocked("the URL's host is no name and no address in its plain form")
+
+
+def _is_label(label: str) -> bool:
+    """Whether a part of a host name is legal, and means something where it says that it is international."""
+    if not HOST_LABEL.fullmatch(label):
+        return False
+    try:
+        return not label.startswith(INTERNATIONAL) or bool(idna.ulabel(label))
+    except UnicodeError:  # the base of the library's own errors
+        return False
 
 
 def redacted_url(url: str) -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 from pydantic import BaseModel, ValidationError
@@ -15,11 +13,10 @@ from backend.clock import Clock
 from backend.config import Settings
 from backend.domain.targets import TargetRules, check_target
 from backend.errors import AddressBlocked, BadInput
-from backend.outbound import Outbound, wire_url
+from backend.outbound import Outbound, legal_url
 from backend.platforms.base import Connection, Platform
 from backend.platforms.registry import PLATFORMS
 
-LEGAL_HOST = re.compile(r"[a-z0-9_.:-]{1,253}")
 MOST_BYTES = 16 * 1024
 LONGEST_STORE_ID = 500
 MOST_FAULTS = 5  # told in one message
@@ -88,8 +85,7 @@ class StoreOpener:
         if url.lower().startswith("http:") and not allow_http:
             remedy = "use https, or set allow_http: true for a store that has none"
             raise BadInput("base_url is plain http", field="settings.base_url", remedy=remedy)
-        check_target(url, "settings.base_url", target_rules(self._settings, http=allow_http))
-        check_wire_form(url, "settings.base_url")
+        check_url(url, "settings.base_url", target_rules(self._settings, http=allow_http))
 
 
 def adapter_of(platform: str) -> type[Platform]:
@@ -107,18 +103,21 @@ def is_polled_here(platform: str, settings: Settings) -> bool:
 
 def target_rules(settings: Settings, *, http: bool = False) -> TargetRules:
     """Return what this installation lets companies call."""
-    return TargetRules(settings.outbound_allow_loopback, frozenset(settings.outbound_allowed_ports), http)
+    ports, denied = frozenset(settings.outbound_allowed_ports), settings.outbound_denied_addresses
+    return TargetRules(settings.outbound_allow_loopback, ports, http, denied)
 
 
-def check_wire_form(url: str, field: str) -> None:
-    """Raise `BadInput` for a URL that has no form to be sent in, or whose host is no legal name then."""
-    remedy = "give the address as a browser shows it"
+def check_url(url: str, field: str, rules: TargetRules) -> None:
+    """Raise `BadInput` unless `url` may be called, as it was given and in the form it is sent in.
+
+    The two may differ: of a host in other scripts' digits and dots, only the second shows the address.
+    """
+    check_target(url, field, rules)
     try:
-        host = urlsplit(wire_url(url)).hostname or ""
+        sent = legal_url(url)
     except AddressBlocked as fault:
-        raise BadInput(str(fault), field=field, remedy=remedy) from fault
-    if not LEGAL_HOST.fullmatch(host):
-        raise BadInput("the address has no legal host name", field=field, remedy=remedy)
+        raise BadInput(str(fault), field=field, remedy="give the address as a browser shows it") from fault
+    check_target(sent, field, rules)
 
 
 def _check_storable(values: Mapping[str, Any], part: str) -> None:

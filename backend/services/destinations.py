@@ -15,12 +15,11 @@ from backend.db import Database, Transaction
 from backend.domain.figures import DEFAULT_MAX_CARTS, DestinationStatus, MaxCarts, Name, RowId, Url
 from backend.domain.ids import new_id
 from backend.domain.signing import SECRET_PREFIX, make_secret, secret_bytes
-from backend.domain.targets import check_target
 from backend.errors import BadInput, Conflict, NotFound, SetupProblem
 from backend.services.agent_integrations import found_agent
 from backend.services.audit import note
 from backend.services.companies import found_company, hold_company
-from backend.services.connections import check_wire_form, target_rules
+from backend.services.connections import check_url, target_rules
 from backend.services.drafts import Changes, Draft
 from backend.services.keyring import Keyring
 from backend.services.pages import Page, known_status, slice_of
@@ -254,8 +253,7 @@ class DestinationService:
 
     def check_url(self, url: str) -> None:
         """Raise `BadInput` unless a destination may have this URL: https, or this machine where that is allowed."""
-        check_target(url, "url", target_rules(self._settings))
-        check_wire_form(url, "url")
+        check_url(url, "url", target_rules(self._settings))
 
     async def secrets_in(self, tx: Transaction, company_id: str, row: DestinationRow) -> Sequence[str]:
         """Open the live secrets of a destination, newest first."""

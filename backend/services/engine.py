@@ -94,6 +94,7 @@ def outbound_policy(settings: Settings) -> OutboundPolicy:
     return OutboundPolicy(
         allow_loopback=settings.outbound_allow_loopback,
         allowed_ports=frozenset(settings.outbound_allowed_ports),
+        denied=settings.outbound_denied_addresses,
         require_tls13=settings.outbound_require_tls13,
     )
 
