@@ -11,6 +11,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -100,12 +101,13 @@ class Canary:
     port: int = 0
     closed: int = 0
     hits: int = 0
+    methods: Counter[str] = field(default_factory=Counter)
 
     async def meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Count a connection, and answer so that a control need not wait."""
         self.hits += 1
         try:
-            await reader.readuntil(b"\r\n\r\n")
+            self.methods[(await reader.readuntil(b"\r\n\r\n")).split()[0].decode("latin-1")] += 1
             writer.write(NOTHING_HERE)
             await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):

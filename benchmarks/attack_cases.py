@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from aiohttp import web
 
@@ -13,7 +14,7 @@ from benchmarks.attack_forms import DOWN, OUTSIDE, OUTSIDE_NAME, OUTSIDE_V6, For
 
 REDIRECTS = (301, 302, 307, 308)
 HERE = "127.0.0.1"  # what a name means that no case gave an address: the most useful answer for an attacker
-NO_CARTS = {"carts": [], "next_cursor": None}
+NO_CARTS: dict[str, Any] = {"carts": [], "next_cursor": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Names:
 
 @dataclass
 class Outside:
-    """A public server that does as its path says: ``/302/7/`` redirects to target 7, ``/close/`` keeps no connection."""
+    """A public server that does as its path says: ``/302/7/`` redirects to target 7, ``/close/`` hangs up."""
 
     targets: list[str] = field(default_factory=list)
     port: int = 0
@@ -84,9 +85,9 @@ class Outside:
 
 
 def every_case(forms: Sequence[Form], bird: Canary, names: Names, outside: Outside) -> list[Case]:
-    """Return all cases; the name server and the outside server learn what they need for them."""
+    """Return all cases, under names of their own; name server and outside server learn what they need for them."""
     made: list[Case] = []
-    for number, form in enumerate(forms):
+    for number, form in enumerate(forms, len(outside.targets)):
         target = form.at(bird.port, bird.closed)
         outside.targets.append(target)
         made.append(Case(form, "literal", target, ("refused",)))

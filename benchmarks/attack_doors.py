@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -64,6 +63,10 @@ class Field:
         self.bird.hits = 0
         return attempts, hits
 
+    def cases(self, forms: Sequence[Form]) -> list[Case]:
+        """Return every case of these forms; anew for every pass, as the name server's answers are used up."""
+        return every_case(forms, self.bird, self.names, self.outside)
+
 
 @asynccontextmanager
 async def attacked(lent: set[str]) -> AsyncIterator[Field]:
@@ -74,7 +77,8 @@ async def attacked(lent: set[str]) -> AsyncIterator[Field]:
         outside = Outside()
         await stack.enter_async_context(outside.running())
         where = Field(await stack.enter_async_context(canary(lent)), watch, Names(), outside)
-        where.lead(OUTSIDE, where.bird.port, outside.port)
+        for port in (80, where.bird.port):
+            where.lead(OUTSIDE, port, outside.port)
         stack.enter_context(led(where.routes))
         yield where
 
@@ -143,40 +147,50 @@ def forget_names(http: Outbound) -> None:
 # -- a store's poll and a partner's delivery ------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Round:
-    """What became of all cases at both doors. `wrong` names those that were not refused as they should have been."""
+    """What became of all cases at one door. `wrong` names those whose outcome was not the one expected."""
 
-    cases: Counter[str]
-    requests: Counter[str]
+    cases: Sequence[Case]
+    requests: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """Two cycles of the product: the stores' polls, the partners' deliveries, and what was dialled in all."""
+
+    polls: Round
+    deliveries: Round
     attempts: list[str]
     hits: int
-    wrong: list[str]
 
 
-async def played(where: Field, url: str, cases: Sequence[Case]) -> Round:
-    """Make each case a store and a destination in one company on a fresh database, and run two cycles."""
+async def played(where: Field, url: str, stores: Sequence[Case], partners: Sequence[Case]) -> Played:
+    """Make each case a store or a destination of one company on a fresh database, and run two cycles.
+
+    A case whose URL the platform's own model refuses can be no store.
+    """
     where.taken()
-    stores = [case for case in cases if _is_base_url(case.url)]
+    polls, sent = Round([case for case in stores if _is_base_url(case.url)]), Round(partners)
     async with _line(where, url) as line:
-        for case in stores:
+        for case in polls.cases:
             settings = {"base_url": case.url.rstrip("/"), "allow_http": True}
             await make_integration(line.world, line.company, line.agent, settings=settings, id=_id("s", case))
-        for case in cases:
+        for case in sent.cases:
             await make_destination(line.world, line.company, line.agent, case.url, id=_id("d", case))
-        done, wrong = Counter[str](), []
         for number in range(2):
             line.add(f"cart-{number}", 45)
             with structlog.testing.capture_logs():
                 await line.run()
             found = await _outcomes(line)
-            for letter, part in (("s", stores), ("d", cases)):
-                wrong += _wrong(letter, part, number, found)
-                done[letter] += sum(_id(letter, case) in found for case in part)
+            for letter, part in (("s", polls), ("d", sent)):
+                part.wrong += _wrong(letter, part.cases, number, found)
+                part.requests += sum(_id(letter, case) in found for case in part.cases)
             forget_names(line.base.http)
             line.clock.move(hours=1)
         attempts, hits = where.taken()
-    return Round(Counter(polls=len(stores), deliveries=len(cases)), done, attempts, hits, wrong)
+    return Played(polls, sent, attempts, hits)
 
 
 @asynccontextmanager
@@ -272,9 +286,3 @@ def with_redirects() -> Iterator[None]:
 
     with patch.object(aiohttp.ClientSession, "request", follow):
         yield
-
-
-def cases_of(where: Field, forms: Sequence[Form]) -> list[Case]:
-    """Return every case of these forms; to be called anew for every pass, as the name server's answers are used up."""
-    where.outside.targets.clear()
-    return every_case(forms, where.bird, where.names, where.outside)

@@ -27,8 +27,8 @@ RANGES = """
 
 # Services that no range's edge shows, and private addresses that IPv6 carries in its own forms.
 PLACES = """
-169.254.169.254 169.254.170.2 100.100.100.200 127.0.0.53 192.0.0.192 192.0.0.9 192.88.99.1 224.0.0.251 239.255.255.250
-::ffff:127.0.0.1 ::ffff:169.254.169.254 ::ffff:a00:1 ::ffff:0:127.0.0.1 ::127.0.0.1 ::7f00:1 ::169.254.169.254
+127.0.0.1 169.254.169.254 169.254.170.2 100.100.100.200 127.0.0.53 192.0.0.192 192.0.0.9 192.88.99.1 224.0.0.251
+239.255.255.250 ::ffff:127.0.0.1 ::ffff:169.254.169.254 ::ffff:a00:1 ::ffff:0:127.0.0.1 ::127.0.0.1 ::7f00:1 ::169.254.169.254
 64:ff9b::127.0.0.1 64:ff9b::a9fe:a9fe 64:ff9b:1::a9fe:a9fe 64:ff9b::8.8.8.8 2002:7f00:1:: 2002:a9fe:a9fe::1
 2002:a00:1::1 2001:0:4136:e378:8000:63bf:80ff:fffe 2001:0:53aa:64c::5601:5601 fd00:ec2::254 fec0::1 fe80::a9fe:a9fe
 ff02::1 ff0e::1 0:0:0:0:0:0:0:1 0000:0000:0000:0000:0000:ffff:7f00:0001
@@ -40,7 +40,8 @@ WRITTEN = """
 127.00.0.1 0 0.0 0x0 00000000000000000000000000000000177.1 4294967295 4294967297 256.1 127.0.0.1. 2130706433. 127.1.
 0xa9fea9fe 0xa9.0xfe.0xa9.0xfe 0251.0376.0251.0376 169.254.43518 10.1 192.168.257 localhost localhost. LOCALHOST
 a.localhost a.localhost. ip6-localhost localhost.localdomain metadata metadata.google.internal
-①②⑦.⓪.⓪.① １２７.0.0.1 127。0。0。1 127．0．0．1 127｡0｡0｡1 ①⑥⑨.②⑤④.①⑥⑨.②⑤④ ⓛocalhost loc\u00adalhost ｌocalhost
+①②⑦.⓪.⓪.① \uff11\uff12\uff17.0.0.1 127。0。0。1 127\uff0e0\uff0e0\uff0e1 127｡0｡0｡1 ①⑥⑨.②⑤④.①⑥⑨.②⑤④
+ⓛocalhost loc\u00adalhost \uff4cocalhost
 loc\u200dalhost %31%32%37.0.0.1 127%2e0%2e0%2e1 localhost%00.attack.example xn--locahost-hza xn--zzzzzz99999 xn--
 """.split()
 
@@ -71,7 +72,7 @@ BROKEN_HOSTS = ("127.0.0.1\t", "127.0.0.1\n", "127.0.0.1\r\nHost: x", "127.0.0.1
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One target. `url` has {port} and {closed}; `answer` is what a resolver gives out for it, None where none could."""
+    """One target. `url` has {port} and {closed}; `answer` is what a resolver gives out for it, None: nothing."""
 
     kind: str
     name: str
