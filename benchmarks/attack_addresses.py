@@ -171,7 +171,8 @@ def _words(result: Result) -> str:
 
 def _first(faults: Sequence[str]) -> str:
     """Return how many there are, and the first few."""
-    return f"{len(faults)} not" + (f": {'; '.join(ascii(fault)[1:-1] for fault in faults[:5])}" if faults else "")
+    named = "; ".join(ascii(fault)[1:-1] for fault in faults[:5])
+    return f"{len(faults)} exceptions: {named}" if faults else "no exception"
 
 
 def page(found: Findings, lent: set[str], options: argparse.Namespace) -> Page:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,15 @@ def test_lists_are_separated_by_commas(root: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("OUTBOUND_ALLOWED_PORTS", "443, 9443")
     found = load_settings()
     assert (found.platforms, found.outbound_allowed_ports) == (("shopify", "custom"), (443, 9443))
+
+
+def test_denied_addresses_are_addresses_and_networks(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUTBOUND_DENIED_ADDRESSES", "8.8.8.8, 2606:4700::/32")
+    assert load_settings().outbound_denied_addresses == (ip_network("8.8.8.8/32"), ip_network("2606:4700::/32"))
+
+
+def test_a_denied_address_that_is_none_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "OUTBOUND_DENIED_ADDRESSES" in fault(monkeypatch, OUTBOUND_DENIED_ADDRESSES="shop.example")
 
 
 def test_the_documented_defaults_hold() -> None:

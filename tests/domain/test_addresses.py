@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 import pytest
 
-from backend.domain.addresses import classify_address, is_loopback
+from backend.domain.addresses import classify_address, is_loopback, is_odd_number
 
 REFUSED = [
     ("0.0.0.0", "this network"),  # noqa: S104
@@ -138,3 +140,23 @@ def test_loopback_is_known_in_its_plain_form(ip: str) -> None:
 )
 def test_nothing_else_counts_as_loopback(ip: str) -> None:
     assert not is_loopback(ip)
+
+
+@pytest.mark.parametrize(
+    ("ip", "reason"), [("8.8.8.8", "denied here"), ("8.8.4.4", None), ("2606:4700::1", "denied here")]
+)
+def test_an_installation_denies_more(ip: str, reason: str | None) -> None:
+    also_denied = [ip_network("8.8.8.0/24"), ip_network("2606:4700::/32")]
+    assert classify_address(ip, also_denied) == reason
+
+
+@pytest.mark.parametrize(
+    "host", ["2130706433", "0x7f000001", "0x7f.1", "127.1", "0177.0.0.1", "0", "127.0.0.1.", "256.1"]
+)
+def test_a_number_that_is_no_plain_address_is_odd(host: str) -> None:
+    assert is_odd_number(host)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "1.example", "shop1", "0x7f.example", "face", ""])
+def test_names_and_plain_addresses_are_not_odd(host: str) -> None:
+    assert not is_odd_number(host)

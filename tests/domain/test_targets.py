@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 import pytest
 
 from backend.domain.targets import TargetRules, check_target, is_here
@@ -10,6 +12,7 @@ from backend.errors import BadInput
 PORTS = frozenset({80, 443, 8080, 8443})
 STRICT = TargetRules(allow_loopback=False, allowed_ports=PORTS)
 LOCAL = TargetRules(allow_loopback=True, allowed_ports=PORTS)
+NARROW = TargetRules(allow_loopback=False, allowed_ports=PORTS, denied=(ip_network("8.8.8.0/24"),))
 PLAIN = TargetRules(allow_loopback=False, allowed_ports=PORTS, http=True)
 
 
@@ -53,6 +56,7 @@ def test_a_url_that_may_be_called(url: str, rules: TargetRules) -> None:
         ("https://partner.example:99999/", STRICT, "not an https"),
         ("partner.example", STRICT, "not an https"),
         ("https://[::1", STRICT, "not an https"),
+        ("https://8.8.8.8/", NARROW, "denied here"),
     ],
 )
 def test_a_url_that_may_not_be_called(url: str, rules: TargetRules, words: str) -> None:

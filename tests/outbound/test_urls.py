@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from backend.errors import AddressBlocked
-from backend.outbound import HttpRequest, Outbound, redacted_url, wire_url
+from backend.outbound import HttpRequest, Outbound, legal_url, redacted_url, wire_url
 
 QUERIES = [
     "",
@@ -102,6 +102,41 @@ def test_the_wire_form_of_a_wire_form_is_itself(rest: str) -> None:
 )
 def test_the_wire_form(url: str, wire: str) -> None:
     assert wire_url(url) == wire
+
+
+@pytest.mark.parametrize(
+    ("url", "sent"),
+    [
+        ("https://b\u00fccher.example/", "https://xn--bcher-kva.example/"),
+        ("https://xn--bcher-kva.example/", "https://xn--bcher-kva.example/"),
+        ("http://a_b.example./x", "http://a_b.example./x"),
+        (f"https://{'a' * 63}.example/", f"https://{'a' * 63}.example/"),
+        ("https://[2606:4700::1111]/", "https://[2606:4700::1111]/"),
+    ],
+)
+def test_a_url_with_a_legal_host(url: str, sent: str) -> None:
+    assert legal_url(url) == sent
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        (f"https://{'a' * 64}.example/", "no legal host name"),
+        (f"https://{'a.' * 130}example/", "longer than 253"),
+        ("https://xn--zzzzzz99999.example/", "no legal host name"),
+        ("https://xn--ls8h.example/", "no legal host name"),
+        ("https://xn--/", "no legal host name"),
+        ("https://-a.example/", "no legal host name"),
+        ("https://a..b/", "no legal host name"),
+        ("https://2130706433/", "no address in its plain form"),
+        ("https://127.0.0.1./", "no address in its plain form"),
+        ("https://user@store.example/", "user name"),
+        ("gopher://store.example/", "scheme"),
+    ],
+)
+def test_a_url_without_a_legal_host(url: str, why: str) -> None:
+    with pytest.raises(AddressBlocked, match=why):
+        legal_url(url)
 
 
 def test_a_url_that_cannot_be_read_has_no_wire_form() -> None:

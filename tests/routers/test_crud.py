@@ -10,6 +10,16 @@ from tests.factories import make_agent, make_company
 from tests.routers.conftest import Web
 
 SECRET = "whsec_" + "QUJD" * 8
+# Hosts that are too long, no international name, or an address in other scripts' dots.
+NO_HOSTS = [
+    pytest.param(f"https://{'a' * 64}.example/", id="long part"),
+    pytest.param(f"https://{'a.' * 130}example/", id="long name"),
+    pytest.param("https://xn--zzzzzz99999.example/", id="no punycode"),
+    pytest.param("https://xn--ls8h.example/", id="no international name"),
+    pytest.param("https://a..b.example/", id="empty part"),
+    pytest.param("https://-a.example/", id="hyphen first"),
+    pytest.param("https://10\u30020\u30020\u30021/", id="other dots"),
+]
 
 
 @pytest.fixture
@@ -156,9 +166,16 @@ async def test_a_destination_is_changed_and_removed(web: Web, base: str) -> None
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://partner.example", "http://partner.example", "https://10.0.0.1/", "nonsense", ""]
+    "url", ["ftp://partner.example", "http://partner.example", "https://10.0.0.1/", "nonsense", "", *NO_HOSTS]
 )
 async def test_an_address_that_may_not_be_called_is_refused(web: Web, base: str, url: str) -> None:
     body = {"agent_id": "agent", "name": "p", "url": url}
     told = (await web.client.post(f"{base}/destinations", json=body)).json()
     assert (told["status"], told["field"] in {"url", "body.url"}) == (422, True)
+
+
+@pytest.mark.parametrize("url", NO_HOSTS)
+async def test_a_store_whose_host_is_no_legal_name_is_refused(web: Web, base: str, url: str) -> None:
+    card = {"platform": "custom", "settings": {"base_url": url}, "credentials": {"token": "tok-1234"}}
+    answer = await web.client.post(f"{base}/integrations", json={"agent_id": "agent", "name": "s", **card})
+    assert (answer.status_code, answer.json()["field"]) == (422, "settings.base_url")
