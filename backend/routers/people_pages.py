@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from starlette.responses import Response
 
 from backend.domain.access import ORDER, Role
-from backend.errors import BadInput, Conflict, NotAllowed
+from backend.errors import BadInput, Conflict, NotAllowed, NotFound
 from backend.routers.account_pages import refused
 from backend.routers.deps import CompanyId, Using
 from backend.routers.guard import OWNER, Me, needs
@@ -23,7 +23,7 @@ from backend.services.wiring import Services
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
 OF_COMPANY = "/companies/{company_id}/people"
-REFUSED = (BadInput, Conflict, NotAllowed)
+REFUSED = (BadInput, Conflict, NotAllowed, NotFound)
 SAID = {
     "role": "The role is changed. It counts at once.",
     "disabled": "The person is shut out; their sessions have ended.",
@@ -64,8 +64,10 @@ async def _page(
     invitations = await services.invitations.list(company_id, limit=SHOWN)
     ids = {grant.company_id for person in people.items for grant in person.grants if grant.company_id}
     names = await services.people.company_names([*ids, *([company_id] if company_id else [])])
+    companies = () if company_id else (await services.companies.list(limit=SHOWN)).items
     return page(
         "people.html", code, here="/people", said=said, made=made, people=people, invitations=invitations, names=names,
+        companies=companies,
         company_id=company_id, address=_address(company_id), roles=ORDER, now=services.clock.now(),
     )  # fmt: skip
 
@@ -87,7 +89,7 @@ async def _invite(request: Request, services: Services, company_id: str | None, 
     form = await form_fields(request)
     try:
         draft = InvitationDraft(email=form.get("email", ""), role=Role(form.get("role", "")))
-        made = await services.invitations.invite(company_id, draft, me)
+        made = await services.invitations.invite(company_id or form.get("company_id") or None, draft, me)
     except (ValidationError, ValueError):
         wrong = BadInput("an e-mail address and a role are needed")
         return await _page(services, company_id, refused(wrong), code=422)
