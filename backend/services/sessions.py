@@ -113,6 +113,7 @@ class SessionService:
         fits = await self._passwords.fits(row.password_hash if row else None, read_password(password))
         if row is None or not fits:
             raise NotSignedIn(WRONG)
+        await self._throttle.forget_tries(email, address)
         if needs_rehash(row.password_hash):
             better = await self._passwords.hash(read_password(password))
             async with self._database.work() as tx:

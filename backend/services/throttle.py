@@ -57,6 +57,16 @@ class Throttle:
         if wait:
             raise TooOften("too many tries to sign in", retry_after=timedelta(seconds=wait))
 
+    async def forget_tries(self, email: str, address: str) -> None:
+        """Begin to count anew for somebody who knew their password, so that only failures add up."""
+        names = ("sign-in", email, address)
+        await self._own.clear(PER_PERSON_AND_ADDRESS, *names)
+        if self._shared is not None and not self._is_away:
+            try:
+                await self._shared.clear(PER_PERSON_AND_ADDRESS, *names)
+            except StorageError as error:
+                self._lost(error)
+
     async def wait_for(self, caller: str, company_id: str | None) -> int:
         """Count one request; return 0, or the seconds after which to try again."""
         asked = [("caller", caller)] + ([("company", company_id)] if company_id is not None else [])

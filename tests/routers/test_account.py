@@ -116,6 +116,11 @@ async def test_a_guesser_is_made_to_wait_and_told_how_long(web: Web) -> None:
     assert int(answers[-1].headers["retry-after"]) > 0
 
 
+async def test_whoever_knows_the_password_may_sign_in_often(web: Web) -> None:
+    await make_person(web)
+    assert {(await sign_in(web)).status_code for _ in range(15)} == {201}
+
+
 async def test_an_access_token_is_over_after_a_quarter_of_an_hour(web: Web, clock: Hands) -> None:
     ada = await signed_in(web)
     clock.forward(ACCESS_LIFE)

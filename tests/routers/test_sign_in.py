@@ -12,7 +12,7 @@ from backend.routers.sign_in import SignIn, is_loopback, refusal
 from tests.routers.conftest import Web
 
 HOST = ("host", "localhost:8000")
-PRODUCTION = {"database_url": "postgresql://carts@db.example/carts"}
+DATABASE = "postgresql://carts@db.example/carts"
 
 
 def scope_of(*headers: tuple[str, str], peer: Any = ("127.0.0.1", 5), **more: Any) -> dict[str, Any]:
@@ -90,7 +90,7 @@ async def asked(scope: Scope, *, is_development: bool = True) -> tuple[list[Mess
     async def send(message: Message) -> None:
         sent.append(message)
 
-    settings = Settings(_env_file=None, env="development" if is_development else "production", **PRODUCTION)
+    settings = Settings(_env_file=None, env="development" if is_development else "production", database_url=DATABASE)
     await SignIn(app, settings=settings)(scope, receive, send)
     return sent, passed
 
