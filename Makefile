@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run test test-all check audit sbom format migrate chaos bench isolation lock clean
+.PHONY: help install run test test-all check audit sbom format migrate chaos bench isolation attacks lock clean
 
 help:  ## print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -71,6 +71,10 @@ isolation: .venv/.installed  ## hostile stores, dead receivers, a huge backlog b
 	    for lane in deliveries polls; do \
 	    .venv/bin/python -m benchmarks.fairness --lane $$lane $(if $(REPEATS),--repeats $(REPEATS)) \
 	    $(if $(SHORT),--short) || failed=1; done; exit $$failed
+
+attacks: .venv/.installed  ## attack the walls: addresses, companies, sign-in, input, secrets, keys; LONG=1
+	@failed=0; for each in addresses tenants sign_in api bodies slow secrets audit rotation; do \
+	    .venv/bin/python -m benchmarks.attack_$$each $(if $(LONG),--long) || failed=1; done; exit $$failed
 
 lock: .venv/.installed-dev  ## make the locks anew; UPGRADE=1 takes the newest versions
 	@scripts/lock_requirements.sh $(if $(UPGRADE),--upgrade)
