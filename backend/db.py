@@ -113,6 +113,17 @@ class Database:
             yield connection
 
     @asynccontextmanager
+    async def seeing(self, only: frozenset[str] | None) -> AsyncIterator[AsyncConnection]:
+        """Read what a caller may see: the companies in `only`, or all where it is None.
+
+        Of one company it reads as that company, so that PostgreSQL shows no other. Of several it reads across
+        companies: there the stores' own conditions are the wall, and every store that is used here has them.
+        """
+        one = next(iter(only)) if only is not None and len(only) == 1 else None
+        async with self.overview() if one is None else self.reading(one) as connection:
+            yield connection
+
+    @asynccontextmanager
     async def _begin(
         self, role: str, company_id: str, *, writes: bool, engine: AsyncEngine | None = None
     ) -> AsyncIterator[AsyncConnection]:

@@ -133,7 +133,7 @@ async def beside(work: Any) -> AsyncIterator[None]:
 
 async def latest_beats(services: Services) -> list[dict[str, Any]]:
     """Return the latest beats, newest first."""
-    return (await services.overview.cycles("beat", Paging(LATEST))).items
+    return (await services.overview.cycles(None, "beat", Paging(LATEST))).items
 
 
 async def follow_beats(services: Services, shown: Display, earlier: Iterable[str]) -> None:
@@ -197,7 +197,7 @@ async def follow_once(services: Services, shown: Display) -> None:
         began = time.monotonic()
         status = await services.poller.status()
         stores = sum(row["status"] == "active" for row in status["integrations"])
-        cycles = (await services.overview.cycles("once", Paging(1))).items
+        cycles = (await services.overview.cycles(None, "once", Paging(1))).items
         if cycles and cycles[0]["finished_at"] is None:
             shown.show("one cycle", carts_in_words(cycles[0]), cycles[0]["integrations_polled"], stores)
         await asyncio.sleep(pause_after(time.monotonic() - began))

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from backend.domain.health import Kind
 from backend.routers.deps import CompanyId, Page, Using
-from backend.routers.guard import VIEWER, guard
+from backend.routers.guard import VIEWER, Me, guard
 from backend.routers.problems import problems
 from backend.routers.schemas import Answer, Next
 from backend.services.overview import Listed
@@ -57,11 +57,15 @@ def _is_open(state: State | None) -> bool | None:
 
 
 @router.get(
-    "/alerts", summary="List alerts", response_model=AlertList, responses=problems(422), dependencies=guard(VIEWER)
+    "/alerts",
+    summary="List alerts",
+    response_model=AlertList,
+    responses=problems(422),
+    dependencies=guard(VIEWER, anywhere=True),
 )
-async def list_alerts(services: Using, page: Page, state: Wanted = None) -> Listed:
-    """List the alerts of all companies, newest first. Closed ones are kept for 90 days."""
-    return await services.alerts.alerts(None, _is_open(state), page)
+async def list_alerts(services: Using, me: Me, page: Page, state: Wanted = None) -> Listed:
+    """List the alerts of the companies that the caller may see, newest first. Closed ones are kept for 90 days."""
+    return await services.alerts.alerts(me.companies, _is_open(state), page)
 
 
 @router.get(
@@ -73,4 +77,4 @@ async def list_alerts(services: Using, page: Page, state: Wanted = None) -> List
 )
 async def list_alerts_of_company(services: Using, company_id: CompanyId, page: Page, state: Wanted = None) -> Listed:
     """List the alerts of one company, newest first."""
-    return await services.alerts.alerts(company_id, _is_open(state), page)
+    return await services.alerts.alerts_of(company_id, _is_open(state), page)

@@ -168,7 +168,7 @@ async def list_carts(
     services: Using, company_id: CompanyId, wanted: Annotated[CartFilter, Depends(cart_filter)], page: Page
 ) -> Listed:
     """List a company's carts, most lately changed first."""
-    return await services.overview.carts(company_id, wanted, page)
+    return await services.overview.carts_of(company_id, wanted, page)
 
 
 @router.get(

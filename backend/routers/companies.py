@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from pydantic import ConfigDict, Field
 
 from backend.domain.figures import CompanyStatus
+from backend.errors import NotAllowed
 from backend.routers.deps import CompanyId, Page, Using
 from backend.routers.guard import OPERATOR, OWNER, VIEWER, Me, guard
 from backend.routers.problems import problems
@@ -18,6 +19,8 @@ from backend.services.pages import Page as Listed
 
 router = APIRouter(prefix="/api/v1/companies", tags=["companies"])
 
+# Whether a name is free tells that another company has it, and weight is a share of what all have.
+SHARED = frozenset({"name", "status", "weight"})
 CARD: dict[str, Any] = {
     "name": "Acme",
     "website": "https://acme.example",
@@ -107,8 +110,14 @@ async def get_company(services: Using, company_id: CompanyId) -> Company:
     responses=problems(404, 409, 413, 422),
     dependencies=guard(OPERATOR),
 )
-async def change_company(services: Using, company_id: CompanyId, changes: CompanyChange) -> Company:
-    """Change what is given; the rest stays as it is. Null empties a field that may be empty."""
+async def change_company(services: Using, me: Me, company_id: CompanyId, changes: CompanyChange) -> Company:
+    """Change what is given; the rest stays as it is. Null empties a field that may be empty.
+
+    Name, status and weight concern the other companies too: they need the role in all companies.
+    """
+    shared = sorted(SHARED & changes.model_fields_set)
+    if shared and not me.may(OPERATOR, None):
+        raise NotAllowed(f"to change {' and '.join(shared)} needs the role operator in all companies")
     return await services.companies.change(company_id, changes)
 
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 
 from backend.routers.deps import ID, CompanyId, CycleId, IntegrationId, Page, Using
-from backend.routers.guard import VIEWER, guard
+from backend.routers.guard import VIEWER, Me, guard
 from backend.routers.polling import CycleSums
 from backend.routers.problems import problems
 from backend.routers.schemas import Answer, Next
@@ -75,11 +75,15 @@ class RunList(Answer):
 
 
 @router.get(
-    "/cycles", summary="List poll cycles", response_model=CycleList, responses=problems(422), dependencies=guard(VIEWER)
+    "/cycles",
+    summary="List poll cycles",
+    response_model=CycleList,
+    responses=problems(422),
+    dependencies=guard(VIEWER, anywhere=True),
 )
-async def list_cycles(services: Using, page: Page, kind: CycleKind | None = None) -> Listed:
-    """List the cycles of the last 30 days, newest first, with the sums over all companies."""
-    return await services.overview.cycles(kind.value if kind else None, page)
+async def list_cycles(services: Using, me: Me, page: Page, kind: CycleKind | None = None) -> Listed:
+    """List the cycles of the last 30 days, newest first, with the sums over the companies that the caller may see."""
+    return await services.overview.cycles(me.companies, kind.value if kind else None, page)
 
 
 @router.get(
@@ -87,11 +91,11 @@ async def list_cycles(services: Using, page: Page, kind: CycleKind | None = None
     summary="Look at a poll cycle",
     response_model=Cycle,
     responses=problems(404, 422),
-    dependencies=guard(VIEWER),
+    dependencies=guard(VIEWER, anywhere=True),
 )
-async def get_cycle(services: Using, cycle_id: CycleId) -> dict[str, Any]:
-    """Return one cycle with its sums."""
-    return await services.overview.cycle(cycle_id)
+async def get_cycle(services: Using, me: Me, cycle_id: CycleId) -> dict[str, Any]:
+    """Return one cycle with its sums over the companies that the caller may see."""
+    return await services.overview.cycle(me.companies, cycle_id)
 
 
 @router.get(

@@ -114,7 +114,7 @@ async def list_deliveries(
     services: Using, company_id: CompanyId, wanted: Annotated[DeliveryFilter, Depends(delivery_filter)], page: Page
 ) -> Listed:
     """List a company's deliveries, newest first."""
-    return await services.overview.deliveries(company_id, wanted, page)
+    return await services.overview.deliveries_of(company_id, wanted, page)
 
 
 @router.get(

@@ -9,13 +9,14 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.responses import Response
 
+from backend.domain.access import Caller
 from backend.domain.lifecycle import CartState
 from backend.errors import BadInput, NotFound
 from backend.routers import console, reference
 from backend.routers.carts import cart_filter
 from backend.routers.deliveries import delivery_filter
 from backend.routers.deps import CartId, CompanyId, DeliveryId, Page, Using
-from backend.routers.guard import ANALYST, OPERATOR, VIEWER, needs
+from backend.routers.guard import ANALYST, OPERATOR, VIEWER, Me, needs
 from backend.routers.rendering import page
 from backend.routers.visits import form_fields
 from backend.services.overview import Paging
@@ -34,40 +35,42 @@ SAID = {
 }
 
 
-async def live_context(services: Services) -> dict[str, Any]:
-    """Return what the part of the console shows that freshens itself."""
-    now, overview = services.clock.now(), services.overview
-    status, installation = await services.poller.status(), await overview.installation()
-    cycles = await overview.cycles(None, Paging(CYCLES_SHOWN))
-    deliveries = await overview.deliveries(None, DeliveryFilter(), Paging(DELIVERIES_SHOWN))
+async def live_context(services: Services, me: Caller) -> dict[str, Any]:
+    """Return what the part of the console shows that freshens itself, of the companies that the caller may see."""
+    now, overview, only = services.clock.now(), services.overview, me.companies
+    status, shown = await services.poller.status(only), await overview.console(only)
+    cycles = await overview.cycles(only, None, Paging(CYCLES_SHOWN))
+    deliveries = await overview.deliveries(only, DeliveryFilter(), Paging(DELIVERIES_SHOWN))
     return {
+        "me": me,
         "now": now,
         "status": status,
         "loops_note": "" if status["loops_here"] else status["loops_note"],
-        "cart_states_counted": installation["cart_states"],
-        "delivery_states_counted": console.delivery_totals(installation["destinations"]),
-        "integrations": console.stores(installation["integrations"], status["integrations"], now),
-        "destinations": console.destinations(installation["destinations"], now),
+        "cart_states_counted": shown["cart_states"],
+        "delivery_states_counted": console.delivery_totals(shown["destinations"]),
+        "integrations": console.stores(shown["integrations"], status["integrations"], now),
+        "destinations": console.destinations(shown["destinations"], now),
         "cycles": cycles.items,
         "deliveries": deliveries.items,
     }
 
 
-@router.get("/", dependencies=needs(VIEWER))
+@router.get("/", dependencies=needs(VIEWER, anywhere=True))
 async def show_console(
     services: Using,
+    me: Me,
     said: Annotated[str, Query(max_length=40)] = "",
     cycle: Annotated[str, Query(max_length=80)] = "",
 ) -> Response:
     """Show the console. `said` and `cycle` name what a button just did."""
-    context = await live_context(services)
-    return page("console.html", here="/", said=await _said(services, said, cycle), groups=reference.TAGS, **context)
+    context = await live_context(services, me)
+    return page("console.html", here="/", said=await _said(services, me, said, cycle), groups=reference.TAGS, **context)
 
 
-async def _said(services: Services, said: str, cycle: str) -> dict[str, str] | None:
+async def _said(services: Services, me: Caller, said: str, cycle: str) -> dict[str, str] | None:
     if said == "tested":
         try:
-            kind, words = console.said_of_cycle(await services.overview.cycle(cycle))
+            kind, words = console.said_of_cycle(await services.overview.cycle(me.companies, cycle))
         except NotFound:
             return None
         return {"kind": kind, "words": words}
@@ -75,10 +78,10 @@ async def _said(services: Services, said: str, cycle: str) -> dict[str, str] | N
     return {"kind": kind, "words": words} if words else None
 
 
-@router.get("/console/live", dependencies=needs(VIEWER))
-async def show_live(services: Using) -> Response:
+@router.get("/console/live", dependencies=needs(VIEWER, anywhere=True))
+async def show_live(services: Using, me: Me) -> Response:
     """Show the part of the console that freshens itself."""
-    return page("live.html", **await live_context(services))
+    return page("live.html", **await live_context(services, me))
 
 
 @router.post("/console/start", dependencies=needs(OPERATOR))
@@ -112,14 +115,16 @@ def _back(said: str, **more: str) -> Response:
     return RedirectResponse(f"/?{urlencode({'said': said, **more})}", status_code=303)
 
 
-@router.get("/carts", dependencies=needs(VIEWER))
-async def show_carts(services: Using, wanted: Annotated[CartFilter, Depends(cart_filter)], paging: Page) -> Response:
-    """Show carts of all companies."""
-    listed = await services.overview.carts(None, wanted, paging)
+@router.get("/carts", dependencies=needs(VIEWER, anywhere=True))
+async def show_carts(
+    services: Using, me: Me, wanted: Annotated[CartFilter, Depends(cart_filter)], paging: Page
+) -> Response:
+    """Show carts of the companies that the caller may see."""
+    listed = await services.overview.carts(me.companies, wanted, paging)
     asked = {"state": wanted.state, "search": wanted.search, "integration_id": wanted.integration_id}
     onward = _onward("/carts", asked, listed.next)
     now = services.clock.now()
-    return page("carts.html", here="/carts", now=now, wanted=wanted, rows=listed.items, next=onward)
+    return page("carts.html", here="/carts", me=me, now=now, wanted=wanted, rows=listed.items, next=onward)
 
 
 @router.get("/carts/{company_id}/{cart_id}", dependencies=needs(ANALYST))
@@ -129,16 +134,16 @@ async def show_cart(services: Using, company_id: CompanyId, cart_id: CartId) -> 
     return page("cart.html", here="/carts", now=services.clock.now(), row=row)
 
 
-@router.get("/deliveries", dependencies=needs(VIEWER))
+@router.get("/deliveries", dependencies=needs(VIEWER, anywhere=True))
 async def show_deliveries(
-    services: Using, wanted: Annotated[DeliveryFilter, Depends(delivery_filter)], paging: Page
+    services: Using, me: Me, wanted: Annotated[DeliveryFilter, Depends(delivery_filter)], paging: Page
 ) -> Response:
-    """Show deliveries of all companies."""
-    listed = await services.overview.deliveries(None, wanted, paging)
+    """Show deliveries of the companies that the caller may see."""
+    listed = await services.overview.deliveries(me.companies, wanted, paging)
     asked = {name: getattr(wanted, name) for name in ("state", "destination_id", "integration_id")}
     onward = _onward("/deliveries", asked, listed.next)
     now = services.clock.now()
-    return page("deliveries.html", here="/deliveries", now=now, wanted=wanted, rows=listed.items, next=onward)
+    return page("deliveries.html", here="/deliveries", me=me, now=now, wanted=wanted, rows=listed.items, next=onward)
 
 
 @router.get("/deliveries/{company_id}/{delivery_id}", dependencies=needs(ANALYST))

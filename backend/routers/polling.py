@@ -9,7 +9,7 @@ from pydantic import Field
 
 from backend.routers.alerts import Alert
 from backend.routers.deps import Using
-from backend.routers.guard import OPERATOR, VIEWER, guard
+from backend.routers.guard import OPERATOR, VIEWER, Me, guard
 from backend.routers.problems import problems
 from backend.routers.schemas import Answer, Held
 
@@ -196,10 +196,10 @@ class PollingState(Answer):
     next_beat_at: str | None
     last_cycle: CycleReport | None
     totals: dict[str, int] = Field(description="Sums over the cycles that are kept (30 days).")
-    workers: list[WorkerState]
+    workers: list[WorkerState] = Field(description="Empty for callers who may not see all companies.")
     loops_here: bool = Field(description="Whether this process runs the background loops.")
     loops_note: str
-    fleet: Fleet
+    fleet: Fleet | None = Field(description="Null for callers who may not see all companies.")
     lanes: list[LaneState]
     alerts: list[Alert] = Field(description="The newest open ones, 50 at most; GET /api/v1/alerts has all.")
     alerts_open: int
@@ -233,11 +233,18 @@ async def stop(services: Using) -> dict[str, Any]:
 
 
 @router.get(
-    "/status", summary="Look at polling", response_model=PollingState, responses=problems(), dependencies=guard(VIEWER)
+    "/status",
+    summary="Look at polling",
+    response_model=PollingState,
+    responses=problems(),
+    dependencies=guard(VIEWER, anywhere=True),
 )
-async def status(services: Using) -> dict[str, Any]:
-    """Say what runs, what the last cycle came to, and how current each store's data is against its objective."""
-    return await services.poller.status()
+async def status(services: Using, me: Me) -> dict[str, Any]:
+    """Say what runs, what the last cycle came to, and how current each store's data is against its objective.
+
+    Every figure is of the companies that the caller may see; workers are shown to those who may see all.
+    """
+    return await services.poller.status(me.companies)
 
 
 @router.post(

@@ -94,8 +94,8 @@ class CompanyService:
         """Return companies, newest first; `only` those that the caller may know, None for all of them."""
         part = slice_of(limit, after)
         wanted = known_status(status, get_args(CompanyStatus))
-        async with self._database.overview() as tx:
-            rows = await OverviewStore(tx).companies(wanted, part.rows, part.place, only=only)
+        async with self._database.seeing(only) as tx:
+            rows = await OverviewStore(tx, only).companies(wanted, part.rows, part.place)
         return part.cut([_company(row) for row in rows])
 
     async def get(self, company_id: str) -> Company:

@@ -69,7 +69,7 @@ class StateReader:
     async def load(self, names: Sequence[str]) -> Stored:
         """Return the companies of these names, whole, and the rows of all others."""
         async with self._database.overview() as tx:
-            rows = await OverviewStore(tx).every_company()
+            rows = await OverviewStore(tx, None).every_company()
             state = await InstallationStore(tx).state()
         wanted = set(names)
         named = {row.name: await self._company(row) for row in rows if row.name in wanted}

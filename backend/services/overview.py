@@ -77,14 +77,16 @@ class OverviewService:
         self._database = database
         self._clock = clock
 
-    async def carts(self, company_id: str | None, wanted: CartFilter, paging: Paging) -> Listed:
-        """Return carts of a company, or of all when None, most lately changed first."""
-        if company_id is None:
-            async with self._database.overview() as tx:
-                rows = await OverviewStore(tx).carts(wanted, paging.limit + 1, paging.place)
-        else:
-            async with self._database.reading(company_id) as tx:
-                rows = await (await _of(tx, company_id)).carts(wanted, paging.limit + 1, paging.place)
+    async def carts(self, only: frozenset[str] | None, wanted: CartFilter, paging: Paging) -> Listed:
+        """Return carts of the companies in `only`, None for all of them, most lately changed first."""
+        async with self._database.seeing(only) as tx:
+            rows = await OverviewStore(tx, only).carts(wanted, paging.limit + 1, paging.place)
+        return _page([cart_row(row) for row in rows], paging, "updated_at")
+
+    async def carts_of(self, company_id: str, wanted: CartFilter, paging: Paging) -> Listed:
+        """Return carts of one company, most lately changed first. Raises `NotFound`."""
+        async with self._database.reading(company_id) as tx:
+            rows = await (await _of(tx, company_id)).carts(wanted, paging.limit + 1, paging.place)
         return _page([cart_row(row) for row in rows], paging, "updated_at")
 
     async def cart(self, company_id: str, cart_id: str) -> Row:
@@ -102,14 +104,16 @@ class OverviewService:
                 "decisions": await store.decisions("cart_id", cart_id, MOST),
             }
 
-    async def deliveries(self, company_id: str | None, wanted: DeliveryFilter, paging: Paging) -> Listed:
-        """Return deliveries of a company, or of all when None, newest first."""
-        if company_id is None:
-            async with self._database.overview() as tx:
-                rows = await OverviewStore(tx).deliveries(wanted, paging.limit + 1, paging.place)
-        else:
-            async with self._database.reading(company_id) as tx:
-                rows = await (await _of(tx, company_id)).deliveries(wanted, paging.limit + 1, paging.place)
+    async def deliveries(self, only: frozenset[str] | None, wanted: DeliveryFilter, paging: Paging) -> Listed:
+        """Return deliveries of the companies in `only`, None for all of them, newest first."""
+        async with self._database.seeing(only) as tx:
+            rows = await OverviewStore(tx, only).deliveries(wanted, paging.limit + 1, paging.place)
+        return _page([self._delivery(row) for row in rows], paging, "created_at")
+
+    async def deliveries_of(self, company_id: str, wanted: DeliveryFilter, paging: Paging) -> Listed:
+        """Return deliveries of one company, newest first. Raises `NotFound`."""
+        async with self._database.reading(company_id) as tx:
+            rows = await (await _of(tx, company_id)).deliveries(wanted, paging.limit + 1, paging.place)
         return _page([self._delivery(row) for row in rows], paging, "created_at")
 
     async def delivery(self, company_id: str, delivery_id: str) -> Row:
@@ -145,26 +149,26 @@ class OverviewService:
             rows = await store.quarantine(integration_id, is_open, paging.limit + 1, paging.place)
         return _page([dict(row) for row in rows], paging, "last_seen_at")
 
-    async def cycles(self, kind: str | None, paging: Paging) -> Listed:
-        """Return poll cycles of the installation with the sums of what they caused, newest first."""
-        async with self._database.overview() as tx:
-            rows = await OverviewStore(tx).cycles(kind, paging.limit + 1, paging.place)
-            counted = await CycleStore(tx).counts([row["id"] for row in rows]) if rows else []
+    async def cycles(self, only: frozenset[str] | None, kind: str | None, paging: Paging) -> Listed:
+        """Return poll cycles with the sums of what they caused at the companies in `only`, newest first."""
+        async with self._database.seeing(only) as tx:
+            rows = await OverviewStore(tx, only).cycles(kind, paging.limit + 1, paging.place)
+            counted = await CycleStore(tx).counts([row["id"] for row in rows], only) if rows else []
         page = _page([dict(row) for row in rows], paging, "started_at")
         return Listed(_with_sums(page.items, counted), page.next)
 
-    async def cycle(self, cycle_id: str) -> Row:
-        """Return one poll cycle with its sums. Raises `NotFound`."""
-        async with self._database.overview() as tx:
-            row = await OverviewStore(tx).cycle(cycle_id)
+    async def cycle(self, only: frozenset[str] | None, cycle_id: str) -> Row:
+        """Return one poll cycle with its sums at the companies in `only`. Raises `NotFound`."""
+        async with self._database.seeing(only) as tx:
+            row = await OverviewStore(tx, only).cycle(cycle_id)
             if row is None:
                 raise NotFound(f"there is no poll cycle {cycle_id}; cycles are kept for 30 days")
-            return _with_sums([row], await CycleStore(tx).counts([cycle_id]))[0]
+            return _with_sums([row], await CycleStore(tx).counts([cycle_id], only))[0]
 
-    async def installation(self) -> Row:
-        """Return what the console shows of all companies: counts, stores and destinations with their states."""
-        async with self._database.overview() as tx:
-            store = OverviewStore(tx)
+    async def console(self, only: frozenset[str] | None) -> Row:
+        """Return what the console shows of the companies in `only`: counts, stores and destinations with states."""
+        async with self._database.seeing(only) as tx:
+            store = OverviewStore(tx, only)
             by_destination = await store.delivery_states()
             return {
                 "counts": await store.counts(),

@@ -136,10 +136,10 @@ class AgentIntegrationPoller:
             return Rhythm(is_wanted=False, interval=self._settings.polling_interval, since=self._clock.now())
         return Rhythm(state.is_wanted, state.interval_seconds, state.changed_at)
 
-    async def status(self, company_id: str | None = None) -> dict[str, Any]:
-        """Return what is going on, of one company only if given; tells of watermarks, not of a loop's mood."""
+    async def status(self, only: frozenset[str] | None = None) -> dict[str, Any]:
+        """Return what is going on at the companies in `only`; tells of watermarks, not of a loop's mood."""
         rhythm = await self.rhythm()
-        return await self._status.report(self.scope, company_id, is_wanted=rhythm.is_wanted, interval=rhythm.interval)
+        return await self._status.report(self.scope, only, is_wanted=rhythm.is_wanted, interval=rhythm.interval)
 
     # -- cycles --------------------------------------------------------------------------------------------------
 

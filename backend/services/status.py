@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -33,6 +33,8 @@ from backend.store.work import MOST_CLAIMS
 
 ALERTS_SHOWN = 50
 NAMED = 5  # stuck stores that the summary names
+# Who sees some companies only is told nothing of hosts and processes.
+OWN_ONLY: Mapping[str, Any] = {"workers": [], "loops_note": "", "fleet": None}
 
 
 class PollingStatus:
@@ -49,21 +51,23 @@ class PollingStatus:
         self.loops_here = False
         self.loops_note = "this process does not run the background loops"
 
-    async def report(self, scope: Scope, company_id: str | None, *, is_wanted: bool, interval: int) -> dict[str, Any]:
-        """Return the status as the API gives it."""
+    async def report(
+        self, scope: Scope, only: frozenset[str] | None, *, is_wanted: bool, interval: int
+    ) -> dict[str, Any]:
+        """Return the status as the API gives it: of the companies in `only`, None for the whole installation."""
         now, budgets = self._clock.now(), await self._budgets()
-        async with self._database.overview() as tx:
+        async with self._database.seeing(only) as tx:
             cycles = await CycleStore(tx).latest(1, "beat")
-            counts = await CycleStore(tx).counts([row.id for row in cycles], company_id)
-            totals = await CycleStore(tx).totals(company_id)
+            counts = await CycleStore(tx).counts([row.id for row in cycles], only)
+            totals = await CycleStore(tx).totals(only)
             workers = await InstallationStore(tx).workers()
             installation = await InstallationStore(tx).state()
-            store = StatusStore(tx, company_id)
+            store = StatusStore(tx, only)
             integrations = await store.integrations(scope)
             deliveries = await store.deliveries(now)
             queues = await store.queues(scope, now)
-            open_ones = await AlertStore(tx).listed(company_id, is_open=True, limit=ALERTS_SHOWN)
-            alert_counts = await AlertStore(tx).counts(company_id)
+            open_ones = await AlertStore(tx).listed(only, is_open=True, limit=ALERTS_SHOWN)
+            alert_counts = await AlertStore(tx).counts(only)
         last = cycles[0] if cycles else None
         next_beat = last.started_at + timedelta(seconds=interval) if last is not None and is_wanted else None
         facts = CycleFacts(last.id, last.kind, last.started_at, last.finished_at) if last is not None else None
@@ -78,16 +82,22 @@ class PollingStatus:
             "next_beat_at": iso(max(next_beat, now)) if next_beat is not None else None,
             "last_cycle": cycle_report(facts, [tally for _, _, tally in counts]) if facts else None,
             "totals": totals,
-            "workers": [_worker(row, now) for row in workers],
             "loops_here": self.loops_here,
-            "loops_note": self.loops_note,
-            "fleet": fleet_words(workers, budgets, now, WORKER_ALIVE),
             "lanes": [_lane(queue, outlook) for queue in queues],
             "alerts": [alert_row(row) for row in open_ones],
             "alerts_open": sum(alert_counts.values()),
             "integrations": stores,
             "deliveries": deliveries,
-            "deliveries_held": held_words(installation),
+            "deliveries_held": held_words(installation, is_whole=only is None),
+            **(OWN_ONLY if only is not None else self._of_installation(workers, budgets, now)),
+        }
+
+    def _of_installation(self, workers: Sequence[Any], budgets: str, now: datetime) -> dict[str, Any]:
+        """Return what is told of the processes, to those only whose grant covers all companies."""
+        return {
+            "workers": [_worker(row, now) for row in workers],
+            "loops_note": self.loops_note,
+            "fleet": fleet_words(workers, budgets, now, WORKER_ALIVE),
         }
 
     def _integration(self, row: Any, outlook: Outlook) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, case, delete, desc, exists, func, literal, or_, select, true, update
+from sqlalchemy import ColumnElement, Row, and_, case, delete, desc, exists, func, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -15,7 +15,7 @@ from backend.domain.health import CLAIMS_TOLD, DEAD_TOLD, FAILURES_TOLD, objecti
 from backend.domain.ids import new_id
 from backend.domain.work import Scope
 from backend.models import alerts, companies, deliveries, destinations, integrations
-from backend.store.listings import Found, Place, found, newest
+from backend.store.listings import Found, Place, found, newest, within
 from backend.store.status import watched, with_agent
 
 MOST_LOOKED_AT = 5_000  # rows of one look; those with an open alert first, so that no alert stays open for want of room
@@ -142,19 +142,18 @@ class AlertStore:
         await self._connection.execute(delete(alerts).where(alerts.c.closed_at < before))
 
     async def listed(
-        self, company_id: str | None, *, is_open: bool | None, limit: int, after: Place | None = None
+        self, only: frozenset[str] | None, *, is_open: bool | None, limit: int, after: Place | None = None
     ) -> list[Found]:
-        """Return alerts of a company, or of all when None, newest first."""
+        """Return alerts of these companies, or of all when None, newest first."""
         query = select(alerts, companies.c.name.label("company")).join(companies, companies.c.id == alerts.c.company_id)
-        if company_id is not None:
-            query = query.where(alerts.c.company_id == company_id)
+        query = query.where(within(alerts.c.company_id, only))
         if is_open is not None:
             query = query.where(alerts.c.closed_at.is_(None) if is_open else alerts.c.closed_at.is_not(None))
         return found(await self._connection.execute(newest(query, alerts, "opened_at", limit, after)))
 
-    async def counts(self, company_id: str | None = None) -> dict[str, int]:
-        """Return how many alerts are open, by kind."""
-        mine = true() if company_id is None else alerts.c.company_id == company_id
+    async def counts(self, only: frozenset[str] | None = None) -> dict[str, int]:
+        """Return how many alerts are open, by kind; `only` of these companies, where it is given."""
+        mine = within(alerts.c.company_id, only)
         query = select(alerts.c.kind, func.count()).where(alerts.c.closed_at.is_(None), mine).group_by(alerts.c.kind)
         return {row[0]: row[1] for row in await self._connection.execute(query)}
 

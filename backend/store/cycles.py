@@ -16,6 +16,7 @@ from backend.domain.ids import new_id
 from backend.domain.work import COUNTS, Tally
 from backend.models import installation_state, poll_cycle_counts, poll_cycles, workers
 from backend.store.bulk import Bulk
+from backend.store.listings import within
 
 STAMP_EVERY = timedelta(seconds=3)  # of `installation_state.alive_at`
 
@@ -104,20 +105,19 @@ class CycleStore:
         ]
         await _AGENTS.add_up(self._connection, rows, ROW_OF, merged=())
 
-    async def counts(self, cycle_ids: Sequence[str], company_id: str | None = None) -> list[tuple[str, str, Tally]]:
-        """Return (cycle, company, tally) of each row, of one company only if given."""
+    async def counts(
+        self, cycle_ids: Sequence[str], only: frozenset[str] | None = None
+    ) -> list[tuple[str, str, Tally]]:
+        """Return (cycle, company, tally) of each row; `only` of these companies, where it is given."""
         c = poll_cycle_counts.c
-        query = select(poll_cycle_counts).where(c.cycle_id.in_(cycle_ids))
-        if company_id is not None:
-            query = query.where(c.company_id == company_id)
+        query = select(poll_cycle_counts).where(c.cycle_id.in_(cycle_ids), within(c.company_id, only))
         return [(row.cycle_id, row.company_id, _tally(row)) for row in await self._connection.execute(query)]
 
-    async def totals(self, company_id: str | None = None) -> dict[str, int]:
-        """Return the sums of all kept cycles."""
+    async def totals(self, only: frozenset[str] | None = None) -> dict[str, int]:
+        """Return the sums of all kept cycles; `only` of these companies, where it is given."""
         c = poll_cycle_counts.c
         query = select(*(func.coalesce(func.sum(c[name]), 0).label(name) for name in COUNTS))
-        if company_id is not None:
-            query = query.where(c.company_id == company_id)
+        query = query.where(within(c.company_id, only))
         row = (await self._connection.execute(query)).one()
         return {name: int(getattr(row, name)) for name in COUNTS}
 

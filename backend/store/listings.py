@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, and_, desc, false, or_, select
+from sqlalchemy import ColumnElement, Select, Table, and_, desc, false, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.models import (
@@ -57,6 +57,11 @@ class DeliveryFilter:
     state: str | None = None
     destination_id: str | None = None
     integration_id: str | None = None
+
+
+def within(column: ColumnElement[Any], only: frozenset[str] | None) -> ColumnElement[bool]:
+    """Return the condition that a row is of one of these companies; None: of any."""
+    return true() if only is None else column.in_(sorted(only))
 
 
 def joined(table: Table, other: Table, column: str) -> ColumnElement[bool]:

@@ -1,4 +1,4 @@
-"""Read-only lists across companies, for callers whose grant covers all of them."""
+"""Read-only lists across companies, of those that the caller may see."""
 
 from __future__ import annotations
 
@@ -20,34 +20,31 @@ from backend.store.listings import (
     found,
     joined,
     newest,
+    within,
 )
 
 HIDDEN = frozenset({"secrets_sealed", "secrets_version", "credentials_sealed", "credentials_version"})
 
 
 class OverviewStore:
-    """The whole installation's rows; needs a transaction as the worker's role, for reading."""
+    """Rows of the companies in `only`, None for all of them; needs a transaction that sees those companies."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
+    def __init__(self, connection: AsyncConnection, only: frozenset[str] | None) -> None:
         self._connection = connection
+        self._only = only
 
-    async def companies(
-        self, status: str | None, limit: int, after: Place | None, *, only: frozenset[str] | None = None
-    ) -> list[CompanyRow]:
-        """Return companies, newest first; `only` those with these ids, where it is given."""
-        query = select(companies)
-        if only is not None:
-            query = query.where(companies.c.id.in_(sorted(only)))
+    async def companies(self, status: str | None, limit: int, after: Place | None) -> list[CompanyRow]:
+        """Return companies, newest first."""
+        query = select(companies).where(within(companies.c.id, self._only))
         if status is not None:
             query = query.where(companies.c.status == status)
         rows = await self._connection.execute(newest(query, companies, "created_at", limit, after))
         return [company_row(row) for row in rows]
 
     async def every_company(self) -> list[CompanyRow]:
-        """Return all companies, by name."""
-        return [
-            company_row(row) for row in await self._connection.execute(select(companies).order_by(companies.c.name))
-        ]
+        """Return companies, by name."""
+        query = select(companies).where(within(companies.c.id, self._only)).order_by(companies.c.name)
+        return [company_row(row) for row in await self._connection.execute(query)]
 
     async def cycles(self, kind: str | None, limit: int, after: Place | None) -> list[Found]:
         """Return poll cycles, newest first."""
@@ -62,46 +59,48 @@ class OverviewStore:
         return rows[0] if rows else None
 
     async def carts(self, wanted: CartFilter, limit: int, after: Place | None) -> list[Found]:
-        """Return carts of all companies, most lately changed first."""
-        return await self._all(newest(filtered_carts(wanted), carts, "updated_at", limit, after))
+        """Return carts, most lately changed first."""
+        query = filtered_carts(wanted).where(within(carts.c.company_id, self._only))
+        return await self._all(newest(query, carts, "updated_at", limit, after))
 
     async def deliveries(self, wanted: DeliveryFilter, limit: int, after: Place | None) -> list[Found]:
-        """Return deliveries of all companies, newest first."""
-        return await self._all(newest(filtered_deliveries(wanted), deliveries, "created_at", limit, after))
+        """Return deliveries, newest first."""
+        query = filtered_deliveries(wanted).where(within(deliveries.c.company_id, self._only))
+        return await self._all(newest(query, deliveries, "created_at", limit, after))
 
     async def destinations(self, most: int) -> list[Found]:
         """Return destinations with the names around them, those in trouble first."""
         shown = [column for column in columns(destinations) if column.name not in HIDDEN]
-        query = _named(select(*shown), destinations)
+        query = _named(select(*shown), destinations).where(within(destinations.c.company_id, self._only))
         c = destinations.c
         return await self._all(query.order_by(c.failures.desc(), companies.c.name, c.name, c.id).limit(most))
 
     async def integrations(self, most: int) -> list[Found]:
         """Return integrations with the names around them, those in trouble first."""
         shown = [column for column in columns(integrations) if column.name not in HIDDEN]
-        query = _named(select(*shown), integrations)
+        query = _named(select(*shown), integrations).where(within(integrations.c.company_id, self._only))
         c = integrations.c
         return await self._all(query.order_by(c.failures.desc(), companies.c.name, c.name, c.id).limit(most))
 
     async def counts(self) -> dict[str, int]:
         """Return how many companies, agents, integrations and destinations there are, by table name."""
-        tables = (companies, company_agents, integrations, destinations)
-        query = select(
-            *(select(func.count()).select_from(table).scalar_subquery().label(table.name) for table in tables)
-        )
+        owners = (companies.c.id, *(table.c.company_id for table in (company_agents, integrations, destinations)))
+        counted = [select(func.count(owner)).where(within(owner, self._only)) for owner in owners]
+        named = zip(owners, counted, strict=True)
+        query = select(*(one.scalar_subquery().label(owner.table.name) for owner, one in named))
         return dict((await self._connection.execute(query)).mappings().one())
 
     async def cart_states(self) -> dict[str, int]:
         """Return how many carts are in each state."""
-        query = select(carts.c.state, func.count()).group_by(carts.c.state)
+        c = carts.c
+        query = select(c.state, func.count()).where(within(c.company_id, self._only)).group_by(c.state)
         return {row[0]: row[1] for row in await self._connection.execute(query)}
 
     async def delivery_states(self) -> dict[tuple[str, str], dict[str, int]]:
         """Return (company, destination) -> how many of its deliveries are in each state."""
         c = deliveries.c
-        query = select(c.company_id, c.destination_id, c.state, func.count()).group_by(
-            c.company_id, c.destination_id, c.state
-        )
+        query = select(c.company_id, c.destination_id, c.state, func.count()).where(within(c.company_id, self._only))
+        query = query.group_by(c.company_id, c.destination_id, c.state)
         counted: dict[tuple[str, str], dict[str, int]] = {}
         for company, destination, state, count in await self._connection.execute(query):
             counted.setdefault((company, destination), {})[state] = count

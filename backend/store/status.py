@@ -1,4 +1,4 @@
-"""Read-only figures for the status, of one company or, where the caller's grant covers all, of every company."""
+"""Read-only figures for the status, of the companies that the caller may see."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Label, Select, Table, and_, case, exists, func, or_, select, text, true
+from sqlalchemy import Column, ColumnElement, Label, Select, Table, and_, case, exists, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.domain.work import Scope
@@ -20,6 +20,7 @@ from backend.models import (
     installation_state,
     integrations,
 )
+from backend.store.listings import within
 from backend.store.work import MOST_CLAIMS
 
 # The first rows of a backlog are asked for, and a bitmap begins with all of them.
@@ -58,14 +59,14 @@ def with_agent() -> Any:
 
 
 class StatusStore:
-    """`company_id` None means all companies; the transaction's role decides what is really seen."""
+    """Figures of the companies in `only`; None means all of them."""
 
-    def __init__(self, connection: AsyncConnection, company_id: str | None) -> None:
+    def __init__(self, connection: AsyncConnection, only: frozenset[str] | None) -> None:
         self._connection = connection
-        self._company = company_id
+        self._only = only
 
     def _mine(self, column: ColumnElement[str]) -> ColumnElement[bool]:
-        return true() if self._company is None else column == self._company
+        return within(column, self._only)
 
     async def integrations(self, scope: Scope) -> list[Any]:
         """Return integrations of the template's active agents with the names around them, and an open alert's kind."""

@@ -223,9 +223,9 @@ async def still_due(line: Line) -> int:
 class TestStatus:
     async def test_each_company_sees_its_own_stores(self, line: Line) -> None:
         other = await add_store(line, "s1")
-        shown: dict[str, Any] = await line.engine.poller.status(line.company)
+        shown: dict[str, Any] = await line.engine.poller.status(frozenset({line.company}))
         assert {part["integration_id"] for part in shown["integrations"]} == {line.integration, other}
-        assert (await line.engine.poller.status("another"))["integrations"] == []
+        assert (await line.engine.poller.status(frozenset({"another"})))["integrations"] == []
 
     async def test_it_tells_the_watermark_s_age_against_its_objective(self, line: Line) -> None:
         await line.run()

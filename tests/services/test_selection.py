@@ -70,7 +70,7 @@ async def test_counts_are_kept_per_company(line: Line) -> None:
     line.add("c1", 45)
     await line.run()
     shown = [
-        {part["carts_new"] for part in [(await line.engine.poller.status(each))["totals"]]}
+        {part["carts_new"] for part in [(await line.engine.poller.status(frozenset({each})))["totals"]]}
         for each in (line.company, company)
     ]
     assert shown == [{1}, {0}]

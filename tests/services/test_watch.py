@@ -358,8 +358,8 @@ class TestStatus:
         agent = await make_agent(line.world, other)
         await make_destination(line.world, other, agent, "https://partner.example/hook", status="disabled")
         await watch_of(line).look()
-        theirs = await line.engine.poller.status(other)
-        ours = await line.engine.poller.status(line.company)
+        theirs = await line.engine.poller.status(frozenset({other}))
+        ours = await line.engine.poller.status(frozenset({line.company}))
         assert ([alert["kind"] for alert in theirs["alerts"]], ours["alerts"]) == (["destination_gone"], [])
         assert (theirs["alerts_open"], ours["alerts_open"]) == (1, 0)
 
