@@ -24,7 +24,7 @@ ACROSS = {
     "status.py",
 }
 BUILDERS = {"select", "update", "delete"}
-BLOCKS = {"transaction", "reading", "work", "overview"}
+BLOCKS = {"transaction", "reading", "work", "overview", "seeing"}
 # What crosses the network: the outbound door, and the calls of an adapter.
 NETWORK = {"send", "fetch_page", "reread", "check", "test"}
 
@@ -100,7 +100,7 @@ def test_no_transaction_is_open_while_the_network_is_waited_for(path: Path) -> N
     assert network_in_transactions(path) == []
 
 
-@pytest.mark.parametrize("block", ["transaction('c')", "reading('c')", "work()"])
+@pytest.mark.parametrize("block", ["transaction('c')", "reading('c')", "work()", "seeing(None)"])
 def test_the_check_sees_a_call_within_a_transaction(tmp_path: Path, block: str) -> None:
     bad = tmp_path / "bad.py"
     bad.write_text(f"async def f(self):\n    async with self._db.{block} as tx:\n        await self._http.send(1)\n")

@@ -85,6 +85,19 @@ class TestRows:
                 assert await seen(connection, table) == set()
 
 
+class TestSeeing:
+    async def test_one_company_is_read_as_that_company(self, world: World, two: tuple[str, str]) -> None:
+        async with world.database.seeing(frozenset({two[1]})) as tx:
+            assert await seen(tx, integrations) == {two[1]}
+
+    @pytest.mark.parametrize("only", [None, frozenset({"a", "b"}), frozenset()], ids=["all", "several", "none"])
+    async def test_all_and_several_are_read_across_companies(
+        self, world: World, two: tuple[str, str], only: frozenset[str] | None
+    ) -> None:
+        async with world.database.seeing(only) as tx:
+            assert await seen(tx, integrations) == set(two)
+
+
 class TestWrites:
     async def test_an_update_without_a_condition_changes_the_own_rows_only(
         self, world: World, two: tuple[str, str]
