@@ -29,7 +29,7 @@ from backend.main import create_app
 from benchmarks.grounds import Ground, ground
 from benchmarks.pages import RESULTS, Check, Page, told
 from benchmarks.tenants_cases import OWN, Case, cases, unknown_parts
-from benchmarks.tenants_companies import Company, fill
+from benchmarks.tenants_companies import PERSON, Company, fill
 from benchmarks.tenants_filters import FilterRemover, Seen
 from benchmarks.tenants_round import (
     NOTHING,
@@ -167,12 +167,12 @@ async def _looks(
 
 
 def _key(company: Company, caller: str) -> str | None:
-    return None if caller == ANONYMOUS else company.keys[Role(caller)]
+    return company.keys.get(caller)
 
 
 async def all_rounds(around: Field, *, long: bool) -> list[Sum]:
     """Attack in every mode; the short form has one direction, two of the roles, and not the filters alone."""
-    callers = [ANONYMOUS, *(role.value for role in (Role if long else (Role.VIEWER, Role.OWNER)))]
+    callers = [ANONYMOUS, PERSON, *(role.value for role in (Role if long else (Role.VIEWER, Role.OWNER)))]
     first, second = around.companies
     pairs = [(first, second), (second, first)] if long else [(first, second)]
     sums = []
@@ -197,7 +197,7 @@ def page(around: Field, sums: Sequence[Sum], *, long: bool) -> Page:
         "attack-tenants",
         "One company's callers against another company",
         f"{len(OWNED)} tables with a company's rows, two filled companies, {callers} "
-        f"({'no key and every role' if long else 'no key, viewer and owner'}), "
+        f"(nobody, an owner's session, {'keys of every role' if long else 'keys of viewer and owner'}), "
         f"{'in both directions' if long else 'in one direction'}; PostgreSQL {around.where.postgresql_version}",
         ("walls", "rounds", "routes", "requests", "filters removed", "answers of 5xx", *KINDS),
         raw=[_raw(each) for each in sums],

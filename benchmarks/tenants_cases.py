@@ -93,9 +93,11 @@ def unknown_parts(company: Company) -> set[str]:
     return {field.alias for route in all_routes() for field in route.dependant.path_params} - company.ids.keys()
 
 
-def _turn(case: Case) -> tuple[bool, bool, bool, bool]:
+def _turn(case: Case) -> tuple[bool, ...]:
+    """Return a place in the order; what may end the caller's own session comes last of all."""
     is_own, removes = case.kind == OWN, case.kind == OWN and case.ask.method == "DELETE"
-    return (is_own and case.changes, not is_own, removes, removes and case.route.endswith("{company_id}"))
+    ends = case.changes and case.ask.path.startswith(("/account", "/api/v1/account", "/sign-out", "/sign-in"))
+    return (ends, is_own and case.changes, not is_own, removes, removes and case.route.endswith("{company_id}"))
 
 
 def _described(spec: Mapping[str, Any], route: APIRoute, method: str, mine: Company) -> _Route:
@@ -145,7 +147,8 @@ def _cases_of(route: _Route, mine: Company, other: Company) -> Iterator[Case]:
             yield _filtered(route, mine, name, value)
     for name in (*route.fields, *(["company_id"] if route.fields else ())):
         if name == "name":
-            yield _filled(route, mine, name, other.names[route.deed.partition("_")[2].removesuffix("_of_company")])
+            kind = route.deed.partition("_")[2].removesuffix("_of_company")
+            yield _filled(route, mine, name, other.names.get(kind, f"{other.word} owner"))
         elif name in other.fields:
             yield _filled(route, mine, name, other.fields[name])
 

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from backend.config import Settings
 from backend.domain.access import LOCAL_OWNER, Role
 from backend.domain.health import Kind
+from backend.domain.people import Visitor
 from backend.domain.signing import make_secret
 from backend.models import carts, deliveries
 from backend.services.agent_integrations import AgentDraft
@@ -20,6 +21,7 @@ from backend.services.api_keys import ApiKeyDraft
 from backend.services.companies import CompanyDraft
 from backend.services.destinations import DestinationDraft
 from backend.services.integrations import IntegrationDraft
+from backend.services.invitations import InvitationDraft, Joining
 from backend.services.wiring import Services, build_services
 from backend.store.alerts import Alarm, AlertStore
 from backend.store.cycles import CycleStore, InstallationStore
@@ -29,6 +31,8 @@ from tests.services.line import SetClock
 
 WORDS = ("acorncanary", "birchcanary")
 CARTS = 4
+PERSON = "person"  # the caller who comes with a session instead of a key
+PASSWORD = "copper lantern under nine stairs"
 # Of the installation, which names companies where it pleases: nothing for the eyes of one of them.
 HOLD_REASON = f"holdcanary: {' and '.join(WORDS)} are being moved"
 WORKER = {"id": "workercanary", "host": "hostcanary", "pid": 1, "role": "runner", "runs_loops": True}
@@ -40,15 +44,15 @@ class Company:
     """A filled company. Whatever text is its own holds `word`.
 
     `ids` are real ids by the name of the path parameter, `fields` real values by the name of a body's field or a query
-    parameter, `names` real names by the kind of thing, `keys` one live API key for each role, `secrets` what nobody may
-    ever be shown.
+    parameter, `names` real names by the kind of thing, `secrets` what nobody may ever be shown. `keys` are what a
+    caller shows: an API key by its role, and an owner's session.
     """
 
     word: str
     ids: dict[str, str] = field(default_factory=dict)
     fields: dict[str, Any] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
-    keys: dict[Role, str] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
     secrets: list[str] = field(default_factory=list)
 
 
@@ -99,12 +103,14 @@ async def _set_up(services: Services, around: Outside, word: str) -> Company:
     for kind in ("failing", "good"):
         made.ids["destination_id"] = await _add_partner(services, around, made, kind)
     await _add_keys(services, made)
+    await _add_people(services, made)
     made.fields = {
         **made.ids,
         "search": f"{word}-cart",
         "settings": {"base_url": f"{around.shops.base_url}/{word}-good", "allow_http": True},
         "credentials": {"token": f"token-{word}-good"},
         "url": f"{around.partners.base_url}/hook/{word}-good",
+        "email": f"owner@{word}.example",
         "secret": made.secrets[3],  # of its good partner
         "website": f"https://{word}.example",
         "support_email": f"help@{word}.example",
@@ -155,12 +161,30 @@ async def _add_keys(services: Services, made: Company) -> None:
     for role in Role:
         draft = ApiKeyDraft(name=f"{made.word} {role.value} key", role=role)
         key = await services.keys.create(made.ids["company_id"], draft, LOCAL_OWNER)
-        made.keys[role], made.ids["key_id"] = key.key, key.api_key.id
+        made.keys[role.value] = key.key
         made.secrets.append(key.key)
     spare = await services.keys.create(
         made.ids["company_id"], ApiKeyDraft(name=f"{made.word} spare key", role=Role.VIEWER), LOCAL_OWNER
     )
     made.ids["key_id"] = spare.api_key.id
+
+
+async def _add_people(services: Services, made: Company) -> None:
+    """Let an owner in, who signs in twice, and a viewer; invite one more."""
+    company = made.ids["company_id"]
+    for role in (Role.OWNER, Role.VIEWER):
+        draft = InvitationDraft(email=f"{role.value}@{made.word}.example", role=role)
+        link = await services.invitations.invite(company, draft, LOCAL_OWNER)
+        joining = Joining(link.url.partition("#")[2], f"{made.word} {role.value}", PASSWORD)
+        made.ids["person_id"] = await services.invitations.join(joining)
+    for _ in range(2):
+        visitor = Visitor("token", "203.0.113.9", f"{made.word} browser")
+        signed = await services.sessions.sign_in(f"owner@{made.word}.example", PASSWORD, "", visitor)
+        made.ids["session_id"] = made.ids.get("session_id", signed.session_id)
+        made.keys[PERSON] = signed.access
+        made.secrets.append(signed.access)
+    waiting = InvitationDraft(email=f"waiting@{made.word}.example", role=Role.VIEWER)
+    made.ids["invitation_id"] = (await services.invitations.invite(company, waiting, LOCAL_OWNER)).link.id
 
 
 async def _let_things_happen(services: Services, around: Outside) -> None:

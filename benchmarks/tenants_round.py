@@ -143,11 +143,17 @@ def _name(case: Case) -> str:
 
 
 def rows_of(server: PostgresServer, database: str, company_id: str) -> dict[str, str]:
-    """Return a fingerprint of all that a company has, by table."""
+    """Return a fingerprint of all that a company has, by table; its people and their sessions too."""
     parts = [
         f"SELECT '{table.name}', md5(coalesce(string_agg(t::text, '#' ORDER BY t.id), '')) "  # noqa: S608  our names
         f"FROM {table.name} t WHERE {'id' if table is companies else 'company_id'} = '{company_id}'"
         for table in OWNED
+    ]
+    members = f"SELECT person_id FROM grants WHERE company_id = '{company_id}'"  # noqa: S608
+    parts += [
+        f"SELECT '{name}', md5(coalesce(string_agg(t::text, '#' ORDER BY t.id), '')) "  # noqa: S608
+        f"FROM {name} t WHERE {column} IN ({members})"
+        for name, column in (("people", "id"), ("sessions", "person_id"))
     ]
     rows = server.execute(" UNION ALL ".join(parts), database)
     return dict(line.split("|") for line in rows.splitlines())

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from backend.errors import BadInput
 from backend.routers.deps import Using
-from backend.routers.guard import OPERATOR, VIEWER, Me, guard, needs
+from backend.routers.guard import OPERATOR, VIEWER, guard, needs
 from backend.routers.problems import problems
 from backend.routers.rendering import page
 from backend.routers.schemas import Answer, Held, Storable
@@ -107,11 +107,11 @@ async def release(services: Using) -> dict[str, Any]:
 
 
 @pages.get("/console/hold", dependencies=needs(VIEWER))
-async def show_page(services: Using, me: Me, said: Annotated[str, Query(max_length=40)] = "") -> Response:
+async def show_page(services: Using, said: Annotated[str, Query(max_length=40)] = "") -> Response:
     """Show what is held and what a release would let go."""
     kind, words = SAID.get(said, ("", ""))
     told = {"kind": kind, "words": words} if words else None
-    return page("hold.html", here="/", me=me, said=told, plan=await services.hold.plan(), longest=LONGEST_REASON)
+    return page("hold.html", here="/", said=told, plan=await services.hold.plan(), longest=LONGEST_REASON)
 
 
 @pages.post("/console/hold", dependencies=needs(OPERATOR))

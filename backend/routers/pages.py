@@ -42,7 +42,6 @@ async def live_context(services: Services, me: Caller) -> dict[str, Any]:
     cycles = await overview.cycles(only, None, Paging(CYCLES_SHOWN))
     deliveries = await overview.deliveries(only, DeliveryFilter(), Paging(DELIVERIES_SHOWN))
     return {
-        "me": me,
         "now": now,
         "status": status,
         "loops_note": "" if status["loops_here"] else status["loops_note"],
@@ -124,7 +123,7 @@ async def show_carts(
     asked = {"state": wanted.state, "search": wanted.search, "integration_id": wanted.integration_id}
     onward = _onward("/carts", asked, listed.next)
     now = services.clock.now()
-    return page("carts.html", here="/carts", me=me, now=now, wanted=wanted, rows=listed.items, next=onward)
+    return page("carts.html", here="/carts", now=now, wanted=wanted, rows=listed.items, next=onward)
 
 
 @router.get("/carts/{company_id}/{cart_id}", dependencies=needs(ANALYST))
@@ -143,7 +142,7 @@ async def show_deliveries(
     asked = {name: getattr(wanted, name) for name in ("state", "destination_id", "integration_id")}
     onward = _onward("/deliveries", asked, listed.next)
     now = services.clock.now()
-    return page("deliveries.html", here="/deliveries", me=me, now=now, wanted=wanted, rows=listed.items, next=onward)
+    return page("deliveries.html", here="/deliveries", now=now, wanted=wanted, rows=listed.items, next=onward)
 
 
 @router.get("/deliveries/{company_id}/{delivery_id}", dependencies=needs(ANALYST))
