@@ -137,6 +137,8 @@ async def attack(around: Field, mode: Mode, caller: str, pair: tuple[Company, Co
         async with watched(settings, around.clock, remover) as client:
             done = await go_round(client, _key(mine, caller), around.plans[mine.word], target)
         after = rows_of(server, database, other_id)
+    if caller != ANONYMOUS and not done.statuses[200]:
+        raise RuntimeError(f"the {caller} was let in nowhere: such a round finds nothing")
     done.seen = remover.seen
     done.leaks += [Leak("changed", f"as {caller}", name) for name in before if before[name] != after[name]]
     done.leaks += await counted(around, mode, caller, pair)
@@ -167,7 +169,7 @@ async def _looks(
 
 
 def _key(company: Company, caller: str) -> str | None:
-    return company.keys.get(caller)
+    return None if caller == ANONYMOUS else company.keys[caller]
 
 
 async def all_rounds(around: Field, *, long: bool) -> list[Sum]:
