@@ -9,11 +9,12 @@ from typing import Any
 
 import orjson
 
-from backend.crypto import key_fingerprint, new_key, seal, unseal
+from backend.crypto import SealBroken, key_fingerprint, new_key, seal, unseal
 from backend.db import Database, Transaction
 from backend.domain.ids import new_id
-from backend.errors import SetupProblem
-from backend.store.customers import KeyStore, SubjectKeyRow
+from backend.errors import SetupProblem, Unavailable
+from backend.store.customers import DataKeyRow, KeyStore, SubjectKeyRow
+from backend.store.sealed import SealedRow
 from backend.store.work.keys import WrappedKeys, has_other_keys
 
 REWRAPPED_AT_ONCE = 50
@@ -40,8 +41,7 @@ class Keyring:
         self._master = master_key
         self.fingerprint = key_fingerprint(master_key)
         self._masters = {key_fingerprint(key): key for key in (*others, master_key)}
-        self._data_keys: dict[tuple[str, int], bytes] = {}
-        self._newest: dict[str, int] = {}
+        self._data_keys: dict[tuple[str, int], tuple[bytes, bytes]] = {}  # as it is wrapped, and the key
 
     @property
     def fingerprints(self) -> list[str]:
@@ -73,17 +73,38 @@ class Keyring:
         return self._masters[fingerprint]
 
     async def newest_version(self, connection: Transaction, company_id: str, now: datetime) -> int:
-        """Return the version of the company's newest data key, making the first one. Raises `SetupProblem`."""
-        if company_id not in self._newest:
-            await self._load(connection, company_id)
-        if company_id not in self._newest:
-            key = new_key()
-            wrapped = seal(self._master, key, _data_key_place(company_id, 1))
-            await KeyStore(connection, company_id).add_data_key(1, self.fingerprint, wrapped, now)
-            # Remembered only once it was read back: this transaction may yet be rolled back.
-            self._data_keys[(company_id, 1)] = key
-            return 1
-        return self._newest[company_id]
+        """Return the version of the company's newest data key, making the first one. Raises `SetupProblem`.
+
+        It is asked for in the transaction that stores what is sealed, each time: no process goes on with an older
+        version, and nobody removes this one before that transaction ends.
+        """
+        newest = await KeyStore(connection, company_id).newest_data_key()
+        if newest is None:
+            return await self._add(connection, company_id, 1, now)
+        self._remember(company_id, newest)
+        return newest.version
+
+    async def add_version(self, connection: Transaction, company_id: str, now: datetime) -> int:
+        """Make the company's next data key; from the end of the transaction on everything is sealed with it.
+
+        Raises `Conflict` when another process does the same.
+        """
+        newest = await KeyStore(connection, company_id).newest_data_key()
+        return await self._add(connection, company_id, 1 if newest is None else newest.version + 1, now)
+
+    async def _add(self, connection: Transaction, company_id: str, version: int, now: datetime) -> int:
+        key = new_key()
+        wrapped = seal(self._master, key, _data_key_place(company_id, version))
+        await KeyStore(connection, company_id).add_data_key(version, self.fingerprint, wrapped, now)
+        self._data_keys[(company_id, version)] = (wrapped, key)
+        return version
+
+    def _remember(self, company_id: str, row: DataKeyRow) -> None:
+        """Unwrap a data key, unless it was already: one made in a transaction that was rolled back is another one."""
+        known = self._data_keys.get((company_id, row.version))
+        if known is None or known[0] != row.wrapped:
+            key = unseal(self._master_of(row.master_key), row.wrapped, _data_key_place(company_id, row.version))
+            self._data_keys[(company_id, row.version)] = (row.wrapped, key)
 
     async def seal_json(
         self,
@@ -110,7 +131,15 @@ class Keyring:
 
     def open_now(self, place: tuple[str, str, str, str], sealed: bytes, version: int) -> Any:
         """Open what `seal_json` made with a key that is in memory. Raises `SealBroken`."""
-        return orjson.loads(unseal(self._data_keys[(place[0], version)], sealed, "/".join((*place, f"v{version}"))))
+        key = self._data_keys[(place[0], version)][1]
+        return orjson.loads(unseal(key, sealed, "/".join((*place, f"v{version}"))))
+
+    async def resealed(self, connection: Transaction, company_id: str, row: SealedRow, version: int) -> bytes:
+        """Return what is sealed in a row, sealed with another version of the data key. Raises `SealBroken`."""
+        if not await self.has_version(connection, company_id, row.version):
+            raise SealBroken("a sealed value names a data key that is not there")
+        old, new = [await self._data_key(connection, company_id, each) for each in (row.version, version)]
+        return seal(new, unseal(old, row.value, row.place(company_id, row.version)), row.place(company_id, version))
 
     async def has_version(self, connection: Transaction, company_id: str, version: int) -> bool:
         """Whether the company has a data key of this version."""
@@ -119,26 +148,25 @@ class Keyring:
         return (company_id, version) in self._data_keys
 
     async def derived(self, connection: Transaction, company_id: str, version: int, purpose: bytes) -> bytes:
-        """Return a 32-byte key for one purpose, made from a data key. Raises `KeyError` where there is no such one."""
+        """Return a 32-byte key for one purpose, made from a data key. Raises `Unavailable` where there is none."""
         return hmac.digest(await self._data_key(connection, company_id, version), purpose, "sha256")
 
     async def _data_key(self, connection: Transaction, company_id: str, version: int) -> bytes:
+        """Return a data key. Raises `Unavailable` for one that was removed: what it had sealed was sealed anew."""
         if (company_id, version) not in self._data_keys:
             await self._load(connection, company_id)
-        return self._data_keys[(company_id, version)]
+        if (company_id, version) not in self._data_keys:
+            raise Unavailable(f"there is no data key of version {version} any more; read anew what it sealed")
+        return self._data_keys[(company_id, version)][1]
 
     async def _load(self, connection: Transaction, company_id: str) -> None:
-        for version, master, wrapped in await KeyStore(connection, company_id).data_keys():
-            place = _data_key_place(company_id, version)
-            self._data_keys[(company_id, version)] = unseal(self._master_of(master), wrapped, place)
-            self._newest[company_id] = version
+        for row in await KeyStore(connection, company_id).data_keys():
+            self._remember(company_id, row)
 
     async def subjects(
         self, connection: Transaction, company_id: str, cart_ids: list[str], fresh: dict[str, str | None], now: datetime
     ) -> Subjects:
         """Return the subject keys of carts. `fresh` names the carts that have none yet, with their customer."""
-        version = await self.newest_version(connection, company_id, now)
-        data_key = await self._data_key(connection, company_id, version)
         known = [cart_id for cart_id in cart_ids if cart_id not in fresh]
         store = KeyStore(connection, company_id)
         rows = await store.subject_keys(known) if known else {}
@@ -147,7 +175,11 @@ class Keyring:
             if row.wrapped is not None:
                 wrapping = await self._data_key(connection, company_id, row.data_key_version)
                 keys[row.cart_id] = (row.id, unseal(wrapping, row.wrapped, _subject_place(company_id, row.id)))
+        if not fresh:
+            return Subjects(company_id, keys, [])
         made = []
+        version = await self.newest_version(connection, company_id, now)
+        data_key = await self._data_key(connection, company_id, version)
         for cart_id, customer_id in fresh.items():
             key_id, key = new_id(), new_key()
             wrapped = seal(data_key, key, _subject_place(company_id, key_id))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, bindparam, insert, select, update
+from sqlalchemy import Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.domain.carts import Answer, Consent, Shopper
@@ -36,6 +36,15 @@ class SubjectKeyRow(NamedTuple):
     wrapped: bytes | None
 
 
+class DataKeyRow(NamedTuple):
+    """A company's wrapped data key; `master_key` is the fingerprint of what wraps it."""
+
+    version: int
+    master_key: str
+    wrapped: bytes
+    created_at: datetime
+
+
 _PERSON = (
     "external_id",
     "email",
@@ -52,6 +61,7 @@ _PERSON = (
 )
 _NEW = Bulk(customers, ("company_id", "integration_id", "created_at", "updated_at", "id", "identity", *_PERSON))
 _CHANGED = Bulk(customers, (*_PERSON, "updated_at", "id"))
+_DATA_KEY = (data_keys.c.version, data_keys.c.master_key, data_keys.c.wrapped, data_keys.c.created_at)
 _KEYS = Bulk(subject_keys, ("company_id", "created_at", "id", "cart_id", "customer_id", "data_key_version", "wrapped"))
 
 
@@ -93,13 +103,29 @@ class KeyStore:
         self._connection = connection
         self._company = company_id
 
-    async def data_keys(self) -> list[tuple[int, str, bytes]]:
-        """Return version, master key's fingerprint and wrapped key, oldest first."""
-        query = select(data_keys.c.version, data_keys.c.master_key, data_keys.c.wrapped).where(
-            data_keys.c.company_id == self._company
-        )
-        rows = await self._connection.execute(query.order_by(data_keys.c.version))
-        return [(row.version, row.master_key, row.wrapped) for row in rows]
+    async def data_keys(self) -> list[DataKeyRow]:
+        """Return every version, oldest first."""
+        query = select(*_DATA_KEY).where(data_keys.c.company_id == self._company).order_by(data_keys.c.version)
+        return [DataKeyRow(*row) for row in await self._connection.execute(query)]
+
+    async def newest_data_key(self) -> DataKeyRow | None:
+        """Return the newest version, and let nobody remove it until the transaction ends."""
+        mine = select(*_DATA_KEY).where(data_keys.c.company_id == self._company)
+        newest = mine.order_by(data_keys.c.version.desc()).limit(1).with_for_update(read=True, key_share=True)
+        row = (await self._connection.execute(newest)).one_or_none()
+        return None if row is None else DataKeyRow(*row)
+
+    async def hold_older(self) -> list[int]:
+        """Wait until nobody seals with a version older than the newest; hold those until the transaction ends."""
+        c = data_keys.c
+        newest = select(func.max(c.version)).where(c.company_id == self._company).scalar_subquery()
+        older = select(c.version).where(c.company_id == self._company, c.version < newest).order_by(c.version)
+        return list((await self._connection.execute(older.with_for_update())).scalars())
+
+    async def remove_data_key(self, version: int) -> None:
+        """Destroy a version that `hold_older` named."""
+        c = data_keys.c
+        await self._connection.execute(delete(data_keys).where(c.company_id == self._company, c.version == version))
 
     async def add_data_key(self, version: int, master_key: str, wrapped: bytes, now: datetime) -> None:
         """Store a new data key; its id is its version, so that two cannot both be the first."""

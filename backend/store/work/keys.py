@@ -32,7 +32,7 @@ class WrappedKeys:
         """Return keys that another master key wraps, and hold them until the transaction ends."""
         c = data_keys.c
         query = select(c.company_id, c.id, c.version, c.master_key, c.wrapped).where(c.master_key != master_key)
-        ordered = query.order_by(c.company_id, c.id).limit(most).with_for_update()
+        ordered = query.order_by(c.company_id, c.id).limit(most).with_for_update(key_share=True)
         rows = await self._connection.execute(ordered)
         return [WrappedKey(row.company_id, row.id, row.version, row.master_key, row.wrapped) for row in rows]
 
@@ -41,6 +41,11 @@ class WrappedKeys:
         c = data_keys.c
         mine = (c.company_id == row.company_id) & (c.id == row.id)
         await self._connection.execute(update(data_keys).where(mine).values(master_key=master_key, wrapped=wrapped))
+
+
+async def key_holders(connection: AsyncConnection) -> list[str]:
+    """Return every company that has a data key, and the installation where it has one."""
+    return list((await connection.execute(select(data_keys.c.company_id).distinct())).scalars())
 
 
 async def has_other_keys(connection: AsyncConnection, master_keys: Sequence[str]) -> bool:
