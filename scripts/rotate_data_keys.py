@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -40,21 +39,12 @@ def in_words(rotation: Rotation) -> str:
     parts = [f"version {rotation.version}" + (", new" if rotation.is_new else "")]
     parts.append(f"{rotation.resealed:,} values sealed anew")
     if rotation.removed:
-        parts.append(f"removed {_versions(rotation.removed)}")
-    if rotation.kept:
-        rows = sum(rotation.kept.values())
-        parts.append(f"kept {_versions(rotation.kept)}: {rows:,} rows need them" if rows else _waiting(rotation))
+        parts.append(f"removed {', '.join(f'v{version}' for version in rotation.removed)}")
+    for version, rows in rotation.kept.items():
+        parts.append(f"{rows:,} rows need v{version}" if rows else f"the next run may remove v{version}")
     if rotation.broken:
         parts.append(f"NO KEY OPENS {', '.join(sorted(rotation.broken)[:5])} ({len(rotation.broken):,} in all)")
     return f"{rotation.company_id}: {'; '.join(parts)}"
-
-
-def _waiting(rotation: Rotation) -> str:
-    return f"the next run may remove {_versions(rotation.kept)}"
-
-
-def _versions(versions: Iterable[int]) -> str:
-    return ", ".join(f"v{version}" for version in sorted(versions))
 
 
 async def run(company: str | None, hours: float) -> bool:
