@@ -28,6 +28,7 @@ from backend.clock import Clock
 from backend.config import load_settings
 from backend.db import prepare_database
 from backend.domain.acting import AS_COMMAND, acting_as
+from backend.domain.audit import INSTALLATION
 from backend.errors import SetupProblem, Unavailable
 from backend.logs import set_up_logs
 from backend.services.data_keys import OLD_ENOUGH, DataKeyRotation, Rotation
@@ -41,10 +42,16 @@ def in_words(rotation: Rotation) -> str:
     if rotation.removed:
         parts.append(f"removed {', '.join(f'v{version}' for version in rotation.removed)}")
     for version, rows in rotation.kept.items():
-        parts.append(f"{rows:,} rows need v{version}" if rows else f"the next run may remove v{version}")
+        parts.append(f"{rows:,} rows need v{version}" if rows else _why_kept(rotation.company_id, version))
     if rotation.broken:
         parts.append(f"NO KEY OPENS {', '.join(sorted(rotation.broken)[:5])} ({len(rotation.broken):,} in all)")
     return f"{rotation.company_id}: {'; '.join(parts)}"
+
+
+def _why_kept(company_id: str, version: int) -> str:
+    if company_id == INSTALLATION:
+        return f"v{version} is kept for sessions and links that it signed"
+    return f"the next run may remove v{version}"
 
 
 async def run(company: str | None, hours: float) -> bool:

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from backend.clock import Clock
 from backend.crypto import SealBroken
-from backend.db import Database
+from backend.db import Database, Transaction
 from backend.errors import Conflict
-from backend.services.audit import note
+from backend.services.audit import INSTALLATION, note
 from backend.services.keyring import Keyring
 from backend.store.customers import KeyStore
-from backend.store.sealed import SEALED, Sealed, SealedStore
+from backend.store.sealed import Sealed, SealedStore, sealed_for
 from backend.store.work.keys import key_holders
 
 AT_ONCE = 50  # values of one commit
@@ -76,15 +77,21 @@ class DataKeyRotation:
         unneeded = await self._unneeded(company_id)
         rotation = Rotation(company_id)
         rotation.version, rotation.is_new = await self._version(company_id, old_enough)
-        async with self._database.transaction(company_id) as tx:
+        async with self._transaction(company_id) as tx:
             await KeyStore(tx, company_id).hold_older()
-        for column in SEALED:
+        for column in sealed_for(company_id):
             await self._reseal(column, rotation)
         await self._remove(rotation, unneeded)
         return rotation
 
+    def _transaction(self, company_id: str) -> AbstractAsyncContextManager[Transaction]:
+        """Begin a transaction of the company; the people whom the installation's key serves are of none."""
+        return self._database.work() if company_id == INSTALLATION else self._database.transaction(company_id)
+
     async def _unneeded(self, company_id: str) -> set[int]:
-        """Return the older versions that no row needs."""
+        """Return the older versions that nothing needs; none of the installation's, which sign what people hold."""
+        if company_id == INSTALLATION:
+            return set()
         async with self._database.reading(company_id) as tx:
             older = [row.version for row in await KeyStore(tx, company_id).data_keys()][:-1]
             uses = await SealedStore(tx, company_id).uses(older)
@@ -94,7 +101,7 @@ class DataKeyRotation:
         """Return the version to seal with and whether it was made now."""
         now = self._clock.now()
         try:
-            async with self._database.transaction(company_id) as tx:
+            async with self._transaction(company_id) as tx:
                 newest = await KeyStore(tx, company_id).newest_data_key()
                 if newest is not None and newest.created_at > now - old_enough:
                     return newest.version, False
@@ -102,7 +109,7 @@ class DataKeyRotation:
                 await note(tx, company_id, now, "data_key.made", f"v{version}")
                 return version, True
         except Conflict:  # another run was faster; its version is the one
-            async with self._database.transaction(company_id) as tx:
+            async with self._transaction(company_id) as tx:
                 return await self._keyring.newest_version(tx, company_id, now), False
 
     async def _reseal(self, column: Sealed, rotation: Rotation) -> None:
@@ -112,7 +119,7 @@ class DataKeyRotation:
             after: str | None = ""
             while after is not None:
                 after = await self._reseal_some(column, after, rotation, broken)
-            async with self._database.reading(rotation.company_id) as tx:
+            async with self._transaction(rotation.company_id) as tx:
                 left = await SealedStore(tx, rotation.company_id).count_older(column, rotation.version)
             if left <= len(broken):
                 rotation.broken |= broken
@@ -121,7 +128,7 @@ class DataKeyRotation:
 
     async def _reseal_some(self, column: Sealed, after: str, rotation: Rotation, broken: set[str]) -> str | None:
         """Seal a few values anew in one commit; return the last one's id, None when there are no more."""
-        async with self._database.transaction(rotation.company_id) as tx:
+        async with self._transaction(rotation.company_id) as tx:
             store = SealedStore(tx, rotation.company_id)
             rows = await store.older(column, rotation.version, after, AT_ONCE)
             for row in rows:
@@ -137,7 +144,7 @@ class DataKeyRotation:
     async def _remove(self, rotation: Rotation, unneeded: set[int]) -> None:
         """Remove versions, counting once more while nobody can seal with one; note how many rows need the others."""
         company_id, now = rotation.company_id, self._clock.now()
-        async with self._database.transaction(company_id) as tx:
+        async with self._transaction(company_id) as tx:
             keys = KeyStore(tx, company_id)
             uses = await SealedStore(tx, company_id).uses(await keys.hold_older())
             rotation.removed = [version for version, rows in uses.items() if rows == 0 and version in unneeded]

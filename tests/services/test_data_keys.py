@@ -8,19 +8,22 @@ import sys
 from datetime import timedelta
 from typing import Any
 
+import pyotp
 import pytest
 from sqlalchemy import insert, update
 
 from backend.config import ROOT
 from backend.errors import Unavailable
-from backend.models import cart_events, data_keys, destinations, integrations, quarantine, subject_keys
+from backend.models import cart_events, data_keys, destinations, integrations, people, quarantine, subject_keys
 from backend.services import data_keys as module
-from backend.services.audit import note
+from backend.services.audit import INSTALLATION, note
 from backend.services.audit_trail import AuditTrail
 from backend.services.data_keys import DataKeyRotation
 from backend.services.integrations import IntegrationService
 from backend.services.keyring import Keyring
-from backend.store.sealed import SEALED, SealedStore
+from backend.services.second_factor import SecondFactor
+from backend.store.people import PeopleStore, PersonRow
+from backend.store.sealed import SEALED, SealedStore, sealed_for
 from tests.factories import make_agent, make_company, make_integration
 from tests.services.line import Line
 
@@ -50,7 +53,7 @@ def rotation(line: Line, *rest: Any) -> DataKeyRotation:
 async def versions(line: Line) -> dict[str, set[int]]:
     """Return which versions each sealed column names."""
     found = {}
-    for each in SEALED:
+    for each in sealed_for(line.company):
         rows = await line.rows(each.table, each.table.c[each.value].is_not(None))
         found[each.table.name] = {getattr(row, each.version) for row in rows}
     return found
@@ -80,7 +83,7 @@ def another_process(line: Line) -> Keyring:
 
 
 def all_at(version: int) -> dict[str, set[int]]:
-    return {each.table.name: {version} for each in SEALED}
+    return {each.table.name: {version} for each in sealed_for("any company")}
 
 
 async def test_everything_is_sealed_anew_and_opens_as_before(full: Line) -> None:
@@ -212,6 +215,35 @@ async def test_a_value_that_no_key_opens_is_told_and_left_and_keeps_its_key(full
     done = await rotation(full).rotate(full.company, NOW)
     assert (done.broken, done.kept) == ({f"destinations/{full.destination}"}, {1: 1})
     assert (await rotation(full).rotate(full.company)).removed == []
+
+
+async def test_a_person_s_second_factor_is_sealed_anew_and_the_installation_s_versions_stay(full: Line) -> None:
+    database, now = full.world.database, full.clock.now()
+    person = PersonRow(
+        id="p1",
+        email="ada@example.com",
+        name="Ada",
+        password_hash="none",
+        totp_sealed=None,
+        totp_key_version=None,
+        has_second_factor=False,
+        totp_step=None,
+        recovery_hashes=None,
+        created_at=now,
+        password_changed_at=now,
+        disabled_at=None,
+    )
+    async with database.work() as tx:
+        await PeopleStore(tx).add(person)
+    factor = SecondFactor(database, full.clock, another_process(full))
+    code = pyotp.TOTP((await factor.begin(person)).secret).at(now)
+    for _ in range(2):
+        await rotation(full).rotate(INSTALLATION, NOW)
+    (row,) = await full.rows(people)
+    kept = await full.rows(data_keys, data_keys.c.company_id == INSTALLATION)
+    assert (row.totp_key_version, sorted(each.version for each in kept)) == (3, [1, 2, 3])
+    await SecondFactor(database, full.clock, another_process(full)).confirm("p1", code)
+    assert (await full.rows(people))[0].has_second_factor
 
 
 async def test_a_destroyed_subject_key_stays_destroyed_and_keeps_no_version(full: Line) -> None:
