@@ -83,17 +83,24 @@ class AuditTrail:
 
     async def verify(self, company_id: str, kept: Iterable[Head] = ()) -> Verdict:
         """Look at one chain, from its beginning; `kept` are heads from elsewhere."""
+        heads: list[Head] = []
         async with self._database.reading(company_id) as tx:
             store = AuditStore(tx, company_id)
-            heads = [*await store.heads(), *(head for head in kept if head.company_id == company_id)]
+            try:
+                async for head in store.heads():
+                    heads.append(head)  # noqa: PERF401  what came before the one that cannot be read is needed
+            except ValueError:
+                after = heads[-1].seq if heads else 0
+                return Verdict(company_id, 0, after, Break(company_id, after + 1, "a signed head cannot be read"))
+            heads += [head for head in kept if head.company_id == company_id]
             keys = await self._keys(tx, company_id, {head.key_version for head in heads})
             chain, broken = Chain(company_id, heads, keys), None
             try:
                 async for link in store.links():
                     if not chain.holds(link):
                         break
-            except ValueError:  # a value that is not even of its column's kind
-                broken = Break(company_id, chain.length + 1, "it, or one soon behind it, cannot be read")
+            except ValueError:
+                broken = Break(company_id, chain.length + 1, "it cannot be read")
         signed = max((head.seq for head in heads), default=0)
         return Verdict(company_id, chain.length, signed, broken or chain.end())
 

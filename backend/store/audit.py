@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Row, and_, bindparam, desc, func, insert, or_, select
+from sqlalchemy import Row, Table, and_, bindparam, desc, func, insert, or_, select
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.domain.audit import START, Head, Link, Record, linked
@@ -14,6 +15,8 @@ from backend.domain.ids import new_id
 from backend.models import audit_heads, audit_log
 
 READ_AT_ONCE = 1_000
+NO_TEXT = "Could not decode to UTF-8"  # SQLite's fault for bytes in the place of text
+T = TypeVar("T")
 # One writer of a chain at a time; freed by the end of the transaction. SQLite has one writer anyway.
 ONE_AT_A_TIME = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("chain"), 0)))
 _LAST = (
@@ -52,17 +55,34 @@ class AuditStore:
         }
         await self._connection.execute(insert(audit_log).values(**values))
 
-    async def links(self) -> AsyncIterator[Link]:
-        """Yield the chain from its beginning, a part at a time."""
-        after = 0
+    def links(self) -> AsyncIterator[Link]:
+        """Yield the chain from its beginning. Raises `ValueError` at a row that is not even of its columns' kinds."""
+        return self._rows(audit_log, _link)
+
+    def heads(self) -> AsyncIterator[Head]:
+        """Yield the signed heads, shortest first. Raises `ValueError` as `links`."""
+        return self._rows(audit_heads, _head)
+
+    async def _rows(self, table: Table, made: Callable[[Row[Any]], T]) -> AsyncIterator[T]:
+        """Yield rows by number, a part at a time, from the lowest there is: forged ones may begin below 1."""
+        query, at_once = select(table).where(table.c.company_id == self._company).order_by(table.c.seq), READ_AT_ONCE
+        after: int | None = None
         while True:
-            query = select(audit_log).where(audit_log.c.company_id == self._company, audit_log.c.seq > after)
-            rows = (await self._connection.execute(query.order_by(audit_log.c.seq).limit(READ_AT_ONCE))).all()
-            for row in rows:
-                yield _link(row)
-            if len(rows) < READ_AT_ONCE:
+            rest = query if after is None else query.where(table.c.seq > after)
+            try:
+                found = [(row.seq, made(row)) for row in await self._connection.execute(rest.limit(at_once))]
+            except (ValueError, TypeError, OverflowError, OperationalError) as error:
+                if isinstance(error, OperationalError) and NO_TEXT not in str(error):
+                    raise
+                if at_once == 1:
+                    raise ValueError("a row cannot be read") from error
+                at_once = 1  # once more, one by one: all that come before it are looked at
+                continue
+            for _, each in found:
+                yield each
+            if len(found) < at_once:
                 return
-            after = rows[-1].seq
+            after = found[-1][0]
 
     async def latest(self, limit: int, before_seq: int | None = None) -> list[Record]:
         """Return records, newest first, before a number if one is given."""
@@ -71,14 +91,6 @@ class AuditStore:
             query = query.where(audit_log.c.seq < before_seq)
         rows = await self._connection.execute(query.order_by(desc(audit_log.c.seq)).limit(limit))
         return [_link(row).record for row in rows]
-
-    async def heads(self) -> list[Head]:
-        """Return the signed heads."""
-        query = select(audit_heads).where(audit_heads.c.company_id == self._company)
-        return [
-            Head(row.company_id, row.seq, row.hash, row.signed_at, row.key_version, row.signature)
-            for row in await self._connection.execute(query.order_by(audit_heads.c.seq))
-        ]
 
     async def last(self) -> tuple[int, bytes] | None:
         """Return number and hash of the newest record."""
@@ -112,5 +124,18 @@ async def unsigned_chains(connection: AsyncConnection, before: datetime) -> list
 
 
 def _link(row: Row[Any]) -> Link:
+    """Return a stored record. Raises `ValueError` when a value is not of its column's kind: SQLite takes any."""
+    words = (row.company_id, row.actor, row.action, row.subject)
+    sound = all(isinstance(each, str) for each in words) and isinstance(row.seq, int)
+    if not (sound and isinstance(row.details, dict) and isinstance(row.before, bytes) and isinstance(row.hash, bytes)):
+        raise ValueError("a record has a value of another kind")
     record = Record(row.company_id, row.seq, row.at, row.actor, row.action, row.subject, row.details)
     return Link(record, row.before, row.hash)
+
+
+def _head(row: Row[Any]) -> Head:
+    """Return a stored head. Raises `ValueError` as `_link`."""
+    numbers, bytes_ = (row.seq, row.key_version), (row.hash, row.signature)
+    if not (all(isinstance(each, int) for each in numbers) and all(isinstance(each, bytes) for each in bytes_)):
+        raise ValueError("a head has a value of another kind")
+    return Head(row.company_id, row.seq, row.hash, row.signed_at, row.key_version, row.signature)
