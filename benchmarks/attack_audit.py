@@ -130,7 +130,11 @@ def _envelope_checks(database: str, envelopes: Envelopes) -> list[Check]:
             f"{envelopes.refused:,} of {tried:,} refused",
             envelopes.refused == tried,
         ),
-        Check(f"{database}: control: untouched at their own places they open", whole, envelopes.opened == envelopes.stored),
+        Check(
+            f"{database}: control: untouched at their own places they open",
+            whole,
+            envelopes.opened == envelopes.stored,
+        ),
     ]
 
 

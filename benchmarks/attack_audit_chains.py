@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Executable, delete, insert, text, update
+from sqlalchemy import Executable, case, delete, insert, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.config import Settings
@@ -25,6 +25,8 @@ from tests.worlds import World
 
 RECORDS, HEADS = 40, (8, 16, 24, 32)
 OTHER_RECORDS = 10  # of another company's chain
+FAR = 1_000_000  # numbers for those that change places
+Statements = list[tuple[Executable, Any]]  # each with its values, or a list of such
 ACTIONS = ("integration.paused", "company.changed", "key.created", "destination.removed")
 
 
@@ -37,7 +39,7 @@ class Attack:
 
     words: str
     first: int | None
-    statements: Sequence[tuple[Executable, dict[str, Any]]]
+    statements: Statements
     kept: bool = False
 
 
@@ -118,8 +120,6 @@ async def prepare(world: World, luck: random.Random) -> Chains:
 
 # -- what is done to rows: statements with their values ---------------------------------------------------------------
 
-Statements = list[tuple[Executable, dict[str, Any]]]
-
 
 def change(chains: Chains, number: int, /, **values: Any) -> Statements:
     """Change columns of one record."""
@@ -139,10 +139,14 @@ def remove(chains: Chains, seqs: Sequence[int]) -> Statements:
     return [(delete(audit_log).where(c.company_id == chains.company, c.seq.in_(seqs)), {})]
 
 
-def put(link: Link) -> Statements:
-    """Insert a record as it is given."""
+def put(*links: Link) -> Statements:
+    """Insert records as they are given."""
+    return [(insert(audit_log), [_row(link) for link in links])]
+
+
+def _row(link: Link) -> dict[str, Any]:
     record = link.record
-    values = {
+    return {
         "company_id": record.company_id,
         "id": new_id(),
         "seq": record.seq,
@@ -154,17 +158,15 @@ def put(link: Link) -> Statements:
         "before": link.before,
         "hash": link.hash,
     }
-    return [(insert(audit_log).values(**values), {})]
 
 
 def renumber(chains: Chains, places: dict[int, int]) -> Statements:
-    """Give records other numbers, by way of negative ones so that no two ever have the same."""
-    steps: Statements = []
-    for old, new in places.items():
-        steps += change(chains, old, seq=-new - 1_000)
-    for new in places.values():
-        steps += change(chains, -new - 1_000, seq=new)
-    return steps
+    """Give records other numbers, by way of numbers far away so that no two ever have the same."""
+    c = audit_log.c
+    away = case({old: new + FAR for old, new in places.items()}, value=c.seq)
+    gone = update(audit_log).where(c.company_id == chains.company, c.seq.in_(places)).values(seq=away)
+    back = update(audit_log).where(c.company_id == chains.company, c.seq > FAR).values(seq=c.seq - FAR)
+    return [(gone, {}), (back, {})] if places else []
 
 
 def shift(chains: Chains, after: int, by: int) -> Statements:
@@ -174,12 +176,12 @@ def shift(chains: Chains, after: int, by: int) -> Statements:
 
 def rewrite(chains: Chains, records: Sequence[Record], start: int) -> Statements:
     """Write the chain anew from a number on, hashed as it should be: all that can be done without the keys."""
-    steps = remove(chains, range(start, len(chains.links) + 1))
-    before = chains.link(start - 1).hash if start > 1 else START
+    before, links = chains.link(start - 1).hash if start > 1 else START, []
     for seq, record in enumerate(records, start=start):
-        link = linked(replace(record, seq=seq), before)
-        steps, before = steps + put(link), link.hash
-    return steps
+        links.append(linked(replace(record, seq=seq), before))
+        before = links[-1].hash
+    gone = remove(chains, range(start, len(chains.links) + 1))
+    return [*gone, *put(*links)] if links else gone
 
 
 def drop_heads(chains: Chains) -> Statements:

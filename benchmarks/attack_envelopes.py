@@ -107,7 +107,7 @@ async def _sealed(world: World) -> list[Envelope]:
             wrapped: list[SealedRow] = []
             for version in VERSIONS:
                 if version > 1 or company == INSTALLATION:
-                    await world.keyring.add_version(tx, company, world.clock.now())
+                    await world.keyring.add_version(tx, company, version, world.clock.now())
                 made += [Envelope(company, row) for row in await _with_newest(world, tx, company)]
                 wrapped = wrapped or await _subject_keys(world, tx, company)
                 made += [Envelope(company, await _at_version(world, tx, company, row, version)) for row in wrapped]

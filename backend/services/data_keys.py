@@ -105,7 +105,8 @@ class DataKeyRotation:
                 newest = await KeyStore(tx, company_id).newest_data_key()
                 if newest is not None and newest.created_at > now - old_enough:
                     return newest.version, False
-                version = await self._keyring.add_version(tx, company_id, now)
+                following = 1 if newest is None else newest.version + 1
+                version = await self._keyring.add_version(tx, company_id, following, now)
                 await note(tx, company_id, now, "data_key.made", f"v{version}")
                 return version, True
         except Conflict:  # another run was faster; its version is the one

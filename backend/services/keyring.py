@@ -80,19 +80,15 @@ class Keyring:
         """
         newest = await KeyStore(connection, company_id).newest_data_key()
         if newest is None:
-            return await self._add(connection, company_id, 1, now)
+            return await self.add_version(connection, company_id, 1, now)
         self._remember(company_id, newest)
         return newest.version
 
-    async def add_version(self, connection: Transaction, company_id: str, now: datetime) -> int:
-        """Make the company's next data key; from the end of the transaction on everything is sealed with it.
+    async def add_version(self, connection: Transaction, company_id: str, version: int, now: datetime) -> int:
+        """Make a data key of this version; from the end of the transaction on everything is sealed with the newest.
 
-        Raises `Conflict` when another process does the same.
+        Raises `Conflict` when another process has made it.
         """
-        newest = await KeyStore(connection, company_id).newest_data_key()
-        return await self._add(connection, company_id, 1 if newest is None else newest.version + 1, now)
-
-    async def _add(self, connection: Transaction, company_id: str, version: int, now: datetime) -> int:
         key = new_key()
         wrapped = seal(self._master, key, _data_key_place(company_id, version))
         await KeyStore(connection, company_id).add_data_key(version, self.fingerprint, wrapped, now)
