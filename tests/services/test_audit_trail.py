@@ -11,14 +11,17 @@ import structlog
 from sqlalchemy import delete, text, update
 
 from backend.domain.acting import acting_as
-from backend.domain.audit import INSTALLATION, Break
+from backend.domain.audit import INSTALLATION, Break, Link
+from backend.errors import Unavailable
 from backend.models import audit_log
 from backend.services.audit import note
 from backend.services.audit_trail import AuditTrail
 from backend.services.keyring import Keyring
+from backend.store.audit import AuditStore
+from tests.databases import PostgresServer
 from tests.factories import make_company
 from tests.services.line import SetClock
-from tests.worlds import World
+from tests.worlds import World, opened_world
 
 
 @pytest.fixture
@@ -83,7 +86,11 @@ CHANGES = {
     "moved": (update(audit_log).where(audit_log.c.seq == 3).values(seq=30), 3),
     "cut off": (delete(audit_log).where(audit_log.c.seq > 2), 3),
     "given another time": (update(audit_log).where(audit_log.c.seq == 1).values(at=SetClock().now() + timedelta(1)), 1),
+    "moved before the first": (update(audit_log).where(audit_log.c.seq == 4).values(seq=0), 1),
+    "of another kind": (text("UPDATE audit_log SET details = '3' WHERE seq = 4"), 4),
+    "of a time that cannot be": (text("UPDATE audit_log SET at = '20000-01-01' WHERE seq = 4"), 4),
 }
+ODD = ["hash = 'text'", "before = 3", "actor = x'ff'", "subject = CAST(x'ff' AS TEXT)", "seq = 'first'"]
 
 
 @pytest.mark.parametrize(("statement", "seq"), CHANGES.values(), ids=CHANGES)
@@ -97,6 +104,43 @@ async def test_a_record_that_was_changed_is_named(
     broken = (await trail.verify(company)).broken
     assert broken is not None
     assert (broken.company_id, broken.seq) == (company, seq)
+
+
+@pytest.mark.parametrize("assignment", ODD)
+async def test_a_value_that_only_sqlite_takes_is_named_too(sqlite_url: str, clock: SetClock, assignment: str) -> None:
+    async with opened_world(sqlite_url) as world:
+        company, trail = await make_company(world), AuditTrail(world.database, clock, world.keyring)
+        await record(world, company, clock, 5)
+        await tamper(world, text(f"UPDATE audit_log SET {assignment} WHERE seq = 4"))
+        broken = (await trail.verify(company)).broken
+        assert broken is not None
+        assert broken.seq == 4
+
+
+async def test_a_signed_head_that_cannot_be_read_is_told(sqlite_url: str, clock: SetClock) -> None:
+    async with opened_world(sqlite_url) as world:
+        company, trail = await make_company(world), AuditTrail(world.database, clock, world.keyring)
+        await record(world, company, clock)
+        await trail.sign_due()
+        await tamper(world, text("UPDATE audit_heads SET signature = 'text'"))
+        assert (await trail.verify(company)).broken == Break(company, 1, "a signed head cannot be read")
+
+
+async def read_while_the_session_ends(world: World, server: PostgresServer, company: str) -> list[Link]:
+    async with world.database.reading(company) as tx:
+        pid = (await tx.execute(text("SELECT pg_backend_pid()"))).scalar_one()
+        server.execute(f"SELECT pg_terminate_backend({pid})")
+        return [link async for link in AuditStore(tx, company).links()]
+
+
+async def test_a_database_that_goes_away_is_not_a_broken_chain(
+    postgresql_url: str, postgres_server: PostgresServer, clock: SetClock
+) -> None:
+    async with opened_world(postgresql_url) as world:
+        company = await make_company(world)
+        await record(world, company, clock, 2)
+        with pytest.raises(Unavailable):
+            await read_while_the_session_ends(world, postgres_server, company)
 
 
 async def test_a_chain_that_grew_is_signed_once_a_day(world: World, trail: AuditTrail, clock: SetClock) -> None:

@@ -38,6 +38,23 @@ async def test_what_one_process_sealed_another_opens(world: World) -> None:
         assert await other.open_json(tx, place, sealed, version) == {"token": TOKEN}
 
 
+async def make_and_fail(world: World, company: str) -> None:
+    async with world.database.transaction(company) as tx:
+        await world.keyring.newest_version(tx, company, world.clock.now())
+        raise RuntimeError
+
+
+async def test_a_key_whose_making_was_rolled_back_seals_nothing(world: World) -> None:
+    company, other = "company", Keyring(world.keyring._master)  # noqa: SLF001  as above
+    with pytest.raises(RuntimeError):
+        await make_and_fail(world, company)
+    async with world.database.transaction(company) as tx:
+        await other.newest_version(tx, company, world.clock.now())
+    async with world.database.transaction(company) as tx:
+        sealed = await world.keyring.seal_json(tx, (company, *PLACE[1:]), {"token": TOKEN}, world.clock.now())
+        assert await other.open_json(tx, (company, *PLACE[1:]), *sealed) == {"token": TOKEN}
+
+
 async def test_another_master_key_is_a_set_up_problem(world: World) -> None:
     company = await make_company(world)
     place = (company, *PLACE[1:])
