@@ -22,6 +22,11 @@ ROOT = Path(__file__).resolve().parent.parent
 REDIS_SCHEMES = ("redis", "rediss")
 BROKER_SCHEMES = (*REDIS_SCHEMES, "amqp", "amqps")
 HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
+ORIGIN = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::(?P<port>[1-9][0-9]{0,4}))?"
+)
+DEFAULT_PORTS = {"http": "80", "https": "443"}
+LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:]*)(:[0-9]*)?")
 
 
@@ -124,9 +129,24 @@ class Settings(BaseSettings):
     rate_limit_company: int = Field(
         3_000, ge=0, le=1_000_000, description="Requests a minute for one company, of all its callers. 0: any number."
     )
+    rate_limit_anonymous: int = Field(
+        120, ge=0, le=1_000_000, description="Failed sign-ins a minute from one address. 0: any number."
+    )
     run_loops: bool = Field(True, description="Whether the web app also runs the background loops.")
     host: str = Field("127.0.0.1", description="Address the web app listens on.")
     port: int = Field(8000, ge=1, le=65_535, description="Port the web app listens on.")
+    max_connections: int = Field(
+        512, ge=16, le=100_000, description="Connections of one web process; beyond it the slowest is closed."
+    )
+    request_head_seconds: float = Field(
+        10.0, ge=0.1, le=600, description="Time that a client may take to send a request's first lines and headers."
+    )
+    request_body_seconds: float = Field(
+        30.0, ge=0.1, le=3_600, description="Time that a client may take to send a body, or to take more of an answer."
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Origins whose pages may call the API with a key, separated by commas. Empty: none."
+    )
     metrics_port: int = Field(
         0, ge=0, le=65_535, description="Port on which a process without web serves /metrics. 0: none."
     )
@@ -140,7 +160,7 @@ class Settings(BaseSettings):
     )
     debug_mode: bool = Field(False, description="Log at debug level. Never touches sign-in.")
 
-    @field_validator("platforms", "master_key_others", "outbound_denied_addresses", mode="before")
+    @field_validator("platforms", "master_key_others", "outbound_denied_addresses", "cors_origins", mode="before")
     @classmethod
     def _split_names(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -162,6 +182,8 @@ class Settings(BaseSettings):
             )
         check_server_url("REDIS_URL", self.redis_url, REDIS_SCHEMES)
         self._check_redis_parts()
+        for origin in self.cors_origins:
+            check_origin(origin, may_be_plain=self.env == "development")
         check_server_url("CELERY_BROKER_URL", self.celery_broker_url, BROKER_SCHEMES)
         self._check_default_destination()
         if self.master_key:
@@ -282,6 +304,19 @@ def check_server_url(name: str, url: str, schemes: tuple[str, ...]) -> None:
         usable = False
     if not usable:
         raise ValueError(f"{name}: must be {' or '.join(f'{scheme}://host:port' for scheme in schemes)}")
+
+
+def check_origin(text: str, *, may_be_plain: bool) -> None:
+    """Refuse what is not written as browsers write an origin, and plain http from elsewhere. Raises `ValueError`."""
+    name = "CORS_ORIGINS"
+    if "*" in text or text == "null":
+        raise ValueError(f"{name}: {text} would let any page call; name each origin")
+    found = ORIGIN.fullmatch(text)
+    if not found or found["port"] == DEFAULT_PORTS[found["scheme"]] or int(found["port"] or 1) > 65_535:
+        told = "must be as browsers write an origin: https://app.example.com, small letters, the port only if it is "
+        raise ValueError(f"{name}: {told}not the usual one, nothing after it")
+    if found["scheme"] == "http" and found["host"] not in LOOPBACK_HOSTS and not may_be_plain:
+        raise ValueError(f"{name}: {text}: production takes https alone, but for this machine")
 
 
 def read_master_key(text: str) -> bytes:

@@ -10,9 +10,10 @@ import asyncio
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 # Started from inside backend/, this file is the module `main` and the project's root is not on the path. Everything
 # is imported as backend.*, from here on this module too, so that no module is ever loaded twice.
@@ -54,10 +55,13 @@ from backend.routers import (
     quarantine,
     reference,
 )
-from backend.routers.edge import BodyGuard, Edge
+from backend.routers.bodies import BodyGuard
+from backend.routers.cross_origin import CrossOrigin
+from backend.routers.edge import Edge
 from backend.routers.pace import RateLimit
 from backend.routers.problems import add_handlers
 from backend.routers.sign_in import SignIn
+from backend.routers.slow_clients import ROOM, Patience, PatientProtocol, Room
 from backend.services.wiring import build_services
 from backend.worker import Post, Worker, check_alone
 
@@ -108,11 +112,13 @@ def create_app(settings: Settings | None = None, lanes: tuple[str, ...] = LANE_N
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     reference.document_problems(app)
-    # Added last, asked first: how long it took, headers and faults, who it is, how often, then what was sent.
-    app.add_middleware(BodyGuard)
+    # Added last, asked first: how long it took, from whose page, headers and faults, who it is, how often, the body.
+    app.add_middleware(BodyGuard, seconds=settings.request_body_seconds)
     app.add_middleware(RateLimit)
     app.add_middleware(SignIn, settings=settings)
     app.add_middleware(Edge)
+    if settings.cors_origins:
+        app.add_middleware(CrossOrigin, origins=settings.cors_origins)
     app.add_middleware(metrics.Stopwatch)
     return app
 
@@ -123,9 +129,12 @@ def check_setup(settings: Settings) -> None:
         load_master_key(settings)  # elsewhere the first start makes one
 
 
-def _lifespan(settings: Settings, post: Post) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+def _lifespan(settings: Settings, post: Post) -> Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, Any]]]:
+    """Return what opens and closes the services, and gives the server the room for its connections."""
+    patience = Patience(settings.request_head_seconds, settings.request_body_seconds, settings.max_connections)
+
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, Any]]:
         set_up_logs(settings)
         async with AsyncExitStack() as stack:
             await prepare_database(settings)
@@ -134,7 +143,7 @@ def _lifespan(settings: Settings, post: Post) -> Callable[[FastAPI], AbstractAsy
             if settings.run_loops:
                 await stack.enter_async_context(Worker(app.state.services, post).running())
             await stack.enter_async_context(app.state.services.watch.running())
-            yield
+            yield {ROOM: Room(patience, app.state.services.metrics.client_closed)}
 
     return lifespan
 
@@ -175,7 +184,7 @@ def serve(settings: Settings, lanes: tuple[str, ...] = LANE_NAMES) -> None:
     set_up_logs(settings)
     _check_port(settings)
     asyncio.run(_look_first(settings))
-    server = _Server(uvicorn.Config(app, host=settings.host, port=settings.port))
+    server = _Server(uvicorn.Config(app, host=settings.host, port=settings.port, http=PatientProtocol))
     server.run()
     if not server.started:
         raise SetupProblem("the service did not start; the lines above say why")

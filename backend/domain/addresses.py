@@ -114,3 +114,14 @@ def is_odd_number(host: str) -> bool:
     except AddressValueError:
         return True
     return False
+
+
+def peer_group(address: str | None) -> str:
+    """Return under what name a peer is counted: one IPv4 address, or a whole /64, as one machine can have all of it."""
+    try:
+        found = ip_address(address or "")
+    except ValueError:
+        return "unknown"
+    if isinstance(found, IPv6Address) and found.ipv4_mapped is None:
+        return str(IPv6Network((int(found) >> 64 << 64, 64)))
+    return str(getattr(found, "ipv4_mapped", None) or found)

@@ -1,12 +1,11 @@
-"""The outermost ring: security headers on every answer, no trace in any, and no body that is too large or not JSON."""
+"""The outermost ring: security headers on every answer, and no trace in any."""
 
 from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.routers.problems import our_bug, problem
+from backend.routers.problems import our_bug
 
-BODY_LIMIT = 1024 * 1024
 # Scripts and styles come from our own files only; nothing may frame the console or send its forms elsewhere.
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -44,7 +43,7 @@ class Edge:
             nonlocal is_started
             if message["type"] == "http.response.start":
                 is_started = True
-                message = {**message, "headers": _with_headers(list(message["headers"]))}
+                message = {**message, "headers": with_security(list(message["headers"]))}
             await send(message)
 
         try:
@@ -68,75 +67,11 @@ def _tersely(send: Send) -> Send:
     return send_on
 
 
-def _with_headers(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+def with_security(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return an answer's headers with those that every answer has."""
     names = {name.lower() for name, _ in headers}
     headers.extend(SECURITY_HEADERS)
     # Pages and answers show a company's affairs: no cache keeps them unless the route says so (static files do).
     if not names & {b"cache-control", b"etag"}:
         headers.append(NOT_STORED)
     return headers
-
-
-class BodyGuard:
-    """Reads a request's body before its route does; refuses it over 1 MiB, and to the API when it is not JSON."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        headers: dict[bytes, bytes] = dict(scope["headers"])
-        body = None if _announced(headers) > BODY_LIMIT else await _read(receive)
-        if body is None:
-            refused = problem(413, "body_too_large", "the body is larger than 1 MiB", remedy="send less at once")
-            await refused(scope, receive, send)
-        elif body and str(scope["path"]).startswith("/api/") and not _is_json(headers.get(b"content-type", b"")):
-            refused = problem(
-                415, "wrong_media_type", "the body is not sent as JSON", remedy="set Content-Type: application/json"
-            )
-            await refused(scope, receive, send)
-        else:
-            await self._app(scope, _replayed(body, receive), send)
-
-
-def _announced(headers: dict[bytes, bytes]) -> int:
-    length = headers.get(b"content-length", b"0")
-    return int(length) if length.isdigit() and len(length) < 20 else BODY_LIMIT + 1
-
-
-async def _read(receive: Receive) -> bytes | None:
-    """Return the whole body, or None once it passes the limit."""
-    chunks: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return b"".join(chunks)  # the caller went away
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > BODY_LIMIT:
-            return None
-        chunks.append(chunk)
-        if not message.get("more_body", False):
-            return b"".join(chunks)
-
-
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that gives the body once, then whatever the server says."""
-    is_given = False
-
-    async def again() -> Message:
-        nonlocal is_given
-        if is_given:
-            return await receive()
-        is_given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return again
-
-
-def _is_json(content_type: bytes) -> bool:
-    kind = content_type.split(b";")[0].strip().lower()
-    return kind == b"application/json" or (kind.startswith(b"application/") and kind.endswith(b"+json"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from backend.domain.access import Caller
@@ -28,10 +29,12 @@ class RateLimit:
         company = found[1] if found and caller.knows(found[1]) else None
         wait = await scope["app"].state.services.throttle.wait_for(caller.as_actor, company)
         if wait:
-            words = "too many requests in the last minute"
-            answer = problem(
-                429, "too_many_requests", words, headers={"Retry-After": str(wait)}, remedy=f"wait {wait} s"
-            )
-            await answer(scope, receive, send)
+            await too_many(wait)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+
+def too_many(wait: int) -> Response:
+    """Return the refusal of a caller who has to wait so many seconds."""
+    words = "too many requests in the last minute"
+    return problem(429, "too_many_requests", words, headers={"Retry-After": str(wait)}, remedy=f"wait {wait} s")

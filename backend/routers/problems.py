@@ -30,7 +30,7 @@ from backend.errors import (
     TryLater,
     Unavailable,
 )
-from backend.routers.remedies import BAD_JSON, DEEPEST, FALLBACK, explained
+from backend.routers.remedies import BAD_JSON, FALLBACK, explained
 from backend.routers.rendering import page
 
 MEDIA_TYPE = "application/problem+json"
@@ -53,9 +53,11 @@ STATUSES: Mapping[type[Exception], int] = {
 }
 TITLES: Mapping[str, str] = {
     "bad_input": "The request cannot be carried out as it stands",
-    "bad_json": "The body is not JSON",
+    "bad_json": "The body is not JSON that can be relied on",
+    "bad_request": "The request is not HTTP",
     "body_too_large": "The body is too large",
     "conflict": "It clashes with what is already there",
+    "headers_too_large": "The headers are too large",
     "lease_lost": "Somebody else is changing this right now",
     "method_not_allowed": "This address does not take this method",
     "not_allowed": "You may not do this",
@@ -65,7 +67,9 @@ TITLES: Mapping[str, str] = {
     "second_factor_needed": "The code of your second factor is needed",
     "setup_problem": "The installation is not set up for this",
     "unavailable": "Something the service needs does not answer",
+    "too_busy": "Too many connections at once",
     "too_many_requests": "Too many requests",
+    "too_slow": "The request took too long to arrive",
     "store_refused": "The store did not answer as it should",
     "wrong_media_type": "The body is of the wrong kind",
 }
@@ -156,9 +160,6 @@ def our_bug(error: BaseException, path: str) -> Response:
 
 def of_faults(faults: Sequence[Mapping[str, Any]]) -> Response:
     """Return the problem document of a request that did not pass its validation."""
-    if any(fault["type"] == "json_invalid" for fault in faults):
-        context = faults[0].get("ctx", {}).get("error", "")
-        return _unreadable(f"the body cannot be read: {context}", BAD_JSON)
     errors = [_fault(fault) for fault in faults[:ERRORS_SHOWN]]
     first = errors[0]
     return problem(
@@ -177,20 +178,10 @@ def _fault(fault: Mapping[str, Any]) -> dict[str, str]:
     return {"place": place, "message": message[:TEXT_SHOWN], "remedy": remedy[: 2 * TEXT_SHOWN]}
 
 
-def _unreadable(message: str, remedy: str) -> Response:
-    errors = [{"place": "body", "message": message, "remedy": remedy}]
-    return problem(400, "bad_json", message, field="body", remedy=remedy, errors=errors)
-
-
-def _of_unread_body(cause: BaseException | None) -> Response:
-    """Return the problem document of a body that the framework gave up on; it hides why in the error's cause."""
-    if isinstance(cause, UnicodeDecodeError):
-        return _unreadable("the body is not UTF-8", "send the JSON encoded as UTF-8")
-    if isinstance(cause, RecursionError):
-        return _unreadable("the body is nested too deeply", f"nest at most {DEEPEST} levels")
-    if isinstance(cause, ValueError):
-        return _unreadable("a number in the body has too many digits", "send a shorter number")
-    return _unreadable("the body cannot be read", BAD_JSON)
+def unreadable(message: str, remedy: str, place: str = "body") -> Response:
+    """Return the problem document of a body that is no JSON, or whose JSON is not to be relied on."""
+    errors = [{"place": place[:TEXT_SHOWN], "message": message, "remedy": remedy}]
+    return problem(400, "bad_json", message, field=place[:TEXT_SHOWN], remedy=remedy, errors=errors)
 
 
 def of_http(error: HTTPException) -> Response:
@@ -204,7 +195,7 @@ def of_http(error: HTTPException) -> Response:
         said = f"this address takes {allowed or 'other methods'}"
         return problem(405, "method_not_allowed", said, remedy=remedy, headers=headers)
     if error.status_code == 400:
-        return _of_unread_body(error.__cause__)
+        return unreadable("the body cannot be read", BAD_JSON)
     if error.status_code < 500:
         detail = str(error.detail or HTTPStatus(error.status_code).phrase)
         return problem(error.status_code, "bad_input", detail, remedy=REMEDIES.get(error.status_code, FALLBACK))

@@ -61,6 +61,7 @@ class Metrics(Collector):
         self._alerts_closed: Counter[str] = Counter()
         self._pauses: Counter[str] = Counter()
         self._cards = 0
+        self._clients_closed: Counter[str] = Counter()
 
     # -- hooks ---------------------------------------------------------------------------------------------------
 
@@ -106,6 +107,10 @@ class Metrics(Collector):
         """Count numbers of payment cards that were taken out of what stores sent."""
         self._cards += count
 
+    def client_closed(self, reason: str) -> None:
+        """Count a connection of a client that kept us waiting, or for which there was no room."""
+        self._clients_closed[reason] += 1
+
     # -- what is shown -------------------------------------------------------------------------------------------
 
     def collect(self) -> Iterable[Metric]:
@@ -124,6 +129,8 @@ class Metrics(Collector):
         yield _counter("cart_alerts_closed", "Alerts that this process closed.", "kind", self._alerts_closed)
         yield _counter("cart_integrations_paused", "Stores paused by this process.", "reason", self._pauses)
         yield _plain("cart_card_numbers_removed", "Card numbers taken out of texts.", self._cards)
+        closed = "Connections closed because the client was too slow, or for want of room."
+        yield _counter("cart_clients_closed", closed, "reason", self._clients_closed)
         yield from self._histograms()
 
     def _histograms(self) -> Iterable[Metric]:

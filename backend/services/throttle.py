@@ -1,4 +1,7 @@
-"""How often callers may ask: requests a minute for each key or person, and for each company of all its callers."""
+"""How often callers may ask: requests a minute for each key or person, and for each company of all its callers.
+
+And how often somebody may fail to say who it is, from each address.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from limits.errors import StorageError
 from limits.storage import storage_from_string
 
 from backend.config import Settings
+from backend.domain.addresses import peer_group
 from backend.errors import TooOften
 
 log = structlog.get_logger()
@@ -40,6 +44,7 @@ class Throttle:
         self._limits = {
             "caller": _per_minute(settings.rate_limit_caller),
             "company": _per_minute(settings.rate_limit_company),
+            "stranger": _per_minute(settings.rate_limit_anonymous),
         }
         self._own = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._pool = _pool(settings.shared_redis_url)
@@ -69,7 +74,19 @@ class Throttle:
 
     async def wait_for(self, caller: str, company_id: str | None) -> int:
         """Count one request; return 0, or the seconds after which to try again."""
-        asked = [("caller", caller)] + ([("company", company_id)] if company_id is not None else [])
+        return await self._wait_for(
+            [("caller", caller)] + ([("company", company_id)] if company_id is not None else [])
+        )
+
+    async def wait_for_stranger(self, address: str | None) -> int:
+        """Count one failed sign-in from a peer's address; return 0, or the seconds after which to try again.
+
+        Called for failures alone, so that whoever has a valid key is never kept waiting by a neighbour behind the same
+        address. None, as behind a Unix socket, is one more address.
+        """
+        return await self._wait_for([("stranger", peer_group(address))])
+
+    async def _wait_for(self, asked: Sequence[tuple[str, str]]) -> int:
         return await self._counted(
             [(limit, (kind, name)) for kind, name in asked if (limit := self._limits[kind]) is not None]
         )

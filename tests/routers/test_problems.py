@@ -22,7 +22,8 @@ from backend.errors import (
     TryLater,
 )
 from backend.platforms.registry import PLATFORMS
-from backend.routers.edge import BODY_LIMIT, Edge
+from backend.routers.bodies import BODY_LIMIT
+from backend.routers.edge import Edge
 from backend.routers.integrations import INSIDE
 from backend.routers.problems import MEDIA_TYPE, add_handlers, of_error
 from tests.routers.conftest import Web, local_client
@@ -116,7 +117,7 @@ NOT_JSON: dict[str, tuple[bytes, str, int]] = {
     "a NUL character": (b'{"name": "a\\u0000b"}', "application/json", 422),
     "half a surrogate pair": (b'{"name": "a\\ud800b"}', "application/json", 422),
     "half a surrogate pair for a name": (b'{"name": "Acme", "\\ud800": 1}', "application/json", 422),
-    "not a number": (b'{"name": "Acme", "country": NaN}', "application/json", 422),
+    "not a number": (b'{"name": "Acme", "country": NaN}', "application/json", 400),
 }
 
 
