@@ -23,7 +23,7 @@ from uvicorn.server import ServerState
 from backend.routers.edge import with_security
 from backend.routers.problems import problem
 
-HEAD_LIMIT = 64 * 1024  # bytes of a request's first line and headers
+HEAD_LIMIT = 32 * 1024  # bytes of a request's first line and headers
 TICK = 1.0  # seconds between two looks
 LINGER = 5.0  # seconds for what follows an answer, so that a client that still sends gets to read it
 ROOM = "room"  # its name in the state of the server
