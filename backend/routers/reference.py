@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, cast
 
 from fastapi import APIRouter, FastAPI, Request
@@ -56,7 +57,7 @@ def document_problems(app: FastAPI) -> None:
             schemas.pop(unused, None)
         return spec
 
-    app.openapi = openapi  # type: ignore[method-assign]
+    app.openapi = cache(openapi)  # type: ignore[method-assign]
 
 
 @router.get("/openapi.json", dependencies=needs(VIEWER, anywhere=True))
