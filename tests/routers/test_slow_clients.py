@@ -26,6 +26,7 @@ from tests.fleet.commands import Fleet
 LIMIT = 20.0  # seconds for anything that is waited for; it takes a fraction of one
 METRICS = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+UPGRADED = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
 LARGE = 8 * 1024 * 1024  # bytes: more than any two sockets hold
 SHORT, LONG = 0.15, 600.0  # seconds
 
@@ -55,6 +56,21 @@ class Serving:
         async with asyncio.timeout(LIMIT):
             while self.closed[why] < count:  # noqa: ASYNC110  a counter sets no event
                 await asyncio.sleep(0.01)
+
+
+class Upgraded(asyncio.Protocol):
+    """What a connection speaks that is HTTP no longer: it gives back what it gets."""
+
+    def __init__(self, **_parts: Any) -> None:
+        self._greeted = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._transport.write(data if self._greeted else UPGRADED)
+        self._greeted = True
 
 
 @dataclass(slots=True)
@@ -89,14 +105,20 @@ class Client:
 
 @asynccontextmanager
 async def serving(
-    head: float = LONG, body: float = LONG, connections: int = 100, keep_alive: int = 5
+    head: float = LONG,
+    body: float = LONG,
+    connections: int = 100,
+    keep_alive: int = 5,
+    ws: type[asyncio.Protocol] | None = None,
 ) -> AsyncIterator[Serving]:
     """Serve an app that answers at once, reads bodies, works until told, or answers at length."""
     with listening() as listener:
         made = Serving(listener.getsockname()[1])
         room = Room(Patience(head, body, connections), lambda why: made.closed.update([why]), tick=0.02)
         app = _app(made, room)
-        config = uvicorn.Config(app, http=PatientProtocol, log_config=None, timeout_keep_alive=keep_alive)
+        config = uvicorn.Config(
+            app, http=PatientProtocol, ws=ws or "none", log_config=None, timeout_keep_alive=keep_alive
+        )
         server = uvicorn.Server(config)
         config.load()
         server.lifespan = config.lifespan_class(config)
@@ -286,6 +308,16 @@ async def test_headers_behind_a_body_get_past_nobody() -> None:
     async with serving() as server, server.client(head, b"3\r\nabc\r\n0\r\nX-Late: 1\r\n\r\n") as client:
         told = json.loads((await client.answer())[2])
     assert (told["read"], told["names"]) == (3, ["host", "transfer-encoding"])
+
+
+async def test_an_upgraded_connection_is_nobody_s_debt() -> None:
+    asks = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    async with serving(head=SHORT, body=SHORT, ws=Upgraded) as server, server.client(asks) as client:
+        assert await client.reader.readexactly(len(UPGRADED)) == UPGRADED
+        async with server.client() as slow:
+            await slow.is_closed()
+        client.writer.write(b"still here")
+        assert await client.reader.readexactly(10) == b"still here"
 
 
 async def test_a_server_that_ends_does_not_wait_for_slow_clients(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ STARTED = re.compile(r"running on http://127\.0\.0\.1:(\d+)")
 KEY = "A" * 43 + "="
 FROM_ROOT = (ROOT, "backend.main:app")
 FROM_BACKEND = (ROOT / "backend", "main:app")
+PATIENT = ("--http", "backend.routers.slow_clients:PatientProtocol")
 
 
 def server(where: tuple[Path, str], tmp_path: Path, *options: str, **environment: str) -> subprocess.Popen[str]:
@@ -72,8 +73,8 @@ def _port(process: subprocess.Popen[str], lines: list[str]) -> str:
 
 @pytest.mark.parametrize(
     ("where", "options"),
-    [(FROM_ROOT, ()), (FROM_BACKEND, ()), (FROM_BACKEND, ("--reload",))],
-    ids=["from the root", "from backend/", "from backend/ with --reload"],
+    [(FROM_ROOT, ()), (FROM_BACKEND, ()), (FROM_BACKEND, ("--reload",)), (FROM_ROOT, PATIENT)],
+    ids=["from the root", "from backend/", "from backend/ with --reload", "with our own protocol"],
 )
 def test_the_server_starts_and_serves(where: tuple[Path, str], options: tuple[str, ...], tmp_path: Path) -> None:
     with running(where, tmp_path, *options) as address, httpx.Client(base_url=address) as client:
