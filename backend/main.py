@@ -7,6 +7,7 @@ listens where HOST and PORT say.
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 import sys
@@ -166,6 +167,12 @@ def __getattr__(name: str) -> FastAPI:
 
 class _Server(uvicorn.Server):
     """A server that has ended in order once SIGTERM was obeyed; uvicorn's own would let the signal strike after all."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve. What was made by now stays; to look for garbage in it again and again would delay answers."""
+        await super().startup(sockets)
+        gc.collect()
+        gc.freeze()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -19,8 +19,8 @@ from dataclasses import asdict, dataclass
 
 LOCAL = "127.0.0.1"
 STEP = 0.5  # seconds between two bytes
-IDLE = 3.0  # seconds between two requests of those that stay idle, less than a server keeps a connection for
-AGAIN = (1.0, 3.0)  # seconds after which a client that was closed comes back
+IDLE = 4.0  # seconds between two requests of those that stay idle, less than a server keeps a connection for
+AGAIN = (2.0, 6.0)  # seconds after which a client that was closed comes back
 # Bytes that a client has room for which does not read, and of one packet to it: so the server's own buffers stay small.
 ROOM, SEGMENT = 4096, 536
 HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
@@ -96,8 +96,8 @@ KINDS: Mapping[str, Callable[[int], Awaitable[None]]] = {
 }
 
 
-async def _come_again(kind: str, port: int, chance: random.Random, tally: Tally) -> None:
-    await asyncio.sleep(chance.uniform(0, 1))
+async def _come_again(kind: str, port: int, chance: random.Random, within: float, tally: Tally) -> None:
+    await asyncio.sleep(chance.uniform(0, within))
     while True:
         began = time.monotonic()
         try:
@@ -114,12 +114,12 @@ async def _come_again(kind: str, port: int, chance: random.Random, tally: Tally)
         await asyncio.sleep(chance.uniform(*AGAIN))
 
 
-async def crowd(port: int, clients: int, seed: int) -> dict[str, Tally]:
-    """Be the crowd until standard input ends; return what came of it."""
+async def crowd(port: int, clients: int, seed: int, within: float) -> dict[str, Tally]:
+    """Be the crowd, all there after so many seconds, until standard input ends; return what came of it."""
     tallies = {kind: Tally() for kind in KINDS}
     chance = random.Random(seed)
     kinds = itertools.islice(itertools.cycle(KINDS), clients)
-    tasks = [asyncio.create_task(_come_again(kind, port, chance, tallies[kind])) for kind in kinds]
+    tasks = [asyncio.create_task(_come_again(kind, port, chance, within, tallies[kind])) for kind in kinds]
     await asyncio.to_thread(sys.stdin.read)
     for task in tasks:
         task.cancel()
