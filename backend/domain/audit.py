@@ -21,6 +21,15 @@ START = bytes(32)
 
 
 @dataclass(frozen=True, slots=True)
+class Deed:
+    """What was done, to what; `details` name fields, counts and ids: no values, no persons."""
+
+    action: str
+    subject: str
+    details: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """One thing that somebody did. `actor` is kind and id; `subject` what it was done to; `details` say no values."""
 

@@ -12,6 +12,7 @@ from backend.domain.configuration import read_configuration
 from backend.errors import ServiceError
 from backend.outbound import Outbound
 from backend.services.agent_integrations import AgentChanges, AgentDraft, AgentIntegrationService
+from backend.services.audit import noting_last
 from backend.services.companies import CompanyChanges, CompanyDraft, CompanyService
 from backend.services.configuration_plan import CompanyPlan, Plan, Planner, PlanRules, Step
 from backend.services.configuration_state import StateReader
@@ -42,6 +43,7 @@ class ConfigurationService:
 
     def __init__(self, database: Database, clock: Clock, settings: Settings, keyring: Keyring, http: Outbound) -> None:
         self._database = database
+        self._clock = clock
         self._settings = settings
         self._companies = CompanyService(database, clock, keyring)
         self._agents = AgentIntegrationService(database, clock, settings)
@@ -84,9 +86,10 @@ class ConfigurationService:
             "destination": self._destination,
         }
         secrets: list[NewSecret] = []
-        async with self._database.transaction(plan.company_id) as tx:
+        company_id, now = plan.company_id, self._clock.now()
+        async with self._database.transaction(company_id) as tx, noting_last(tx, company_id, now):
             for step in plan.steps:
-                made = await takes[step.noun](tx, plan.company_id, step)
+                made = await takes[step.noun](tx, company_id, step)
                 if made is not None:
                     secrets.append(NewSecret(step.path, made))
         return secrets

@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -22,10 +22,11 @@ from backend.domain.signing import sign
 from backend.domain.work import DeliveryWork, DestinationTurn, Tally
 from backend.errors import LeaseLost, OutboundError
 from backend.outbound import HttpRequest, HttpResponse, Outbound, retry_after
+from backend.services.hand_offs import note_hand_offs
 from backend.services.keyring import Keyring
 from backend.services.leases import LeaseKeeper
 from backend.services.metrics import Metrics
-from backend.services.superseding import Superseding
+from backend.services.superseding import NOTHING_ASKED, Superseding
 from backend.store.cycles import add_counts
 from backend.store.outcomes import Health, OutcomeStore, Settled
 from backend.store.work import DeliveryQueue, Room
@@ -75,13 +76,15 @@ class _Course:
     """How one destination's turn goes: nothing is begun after `until`, or once the destination is to be left alone.
 
     `failures` are those in a row, counted on from earlier turns; `taken` has the ids of what was taken to be sent,
-    `begun` of what may have been sent. `is_last`: the slice in hand has all that was due.
+    `begun` of what may have been sent; `people` says whose carts are in what the slice in hand holds. `is_last`: that
+    slice has all that was due.
     """
 
     until: datetime
     failures: int
     taken: set[str] = field(default_factory=set)
     begun: set[str] = field(default_factory=set)
+    people: Mapping[str, Set[str]] = field(default_factory=dict)
     is_over: bool = False
     is_last: bool = False
     is_given_back: bool = False
@@ -161,7 +164,7 @@ class DeliveryLane:
 
     async def _take(
         self, turn: DestinationTurn, course: _Course, size: int, secrets: list[str] | None
-    ) -> tuple[list[DeliveryWork], set[str], list[str]]:
+    ) -> tuple[list[DeliveryWork], frozenset[str], list[str]]:
         """Take a slice and ask the gate once more, from rows loaded in the same transaction."""
         lease = self._tools.leases.terms()
         async with self._tools.database.transaction(turn.company_id) as tx:
@@ -170,10 +173,11 @@ class DeliveryLane:
             if target is None:
                 raise LeaseLost("another worker took the destination over")
             part = await store.take(turn, lease, size, self._due_by or lease.now)
-            denied = await self._tools.superseding.denied(tx, part, target) if part else set()
+            asked = await self._tools.superseding.ask(tx, part, target) if part else NOTHING_ASKED
             secrets = secrets or await self._secrets(tx, turn)
-        course.taken.update(work.id for work in part if work.id not in denied)
-        return part, denied, secrets
+        course.people = asked.people
+        course.taken.update(work.id for work in part if work.id not in asked.denied)
+        return part, asked.denied, secrets
 
     def _must_stop(self, course: _Course) -> bool:
         return course.is_over or self._tools.clock.now() >= course.until or self._tools.leases.is_winding_down
@@ -250,6 +254,9 @@ class DeliveryLane:
             await self._count(tx, first.company_id, results, tally)
             if is_end:
                 await store.end_turn(turn, course.unbegun, None)
+            handed = [each.delivery_id for each in results if each.is_success]
+            people = {delivery_id: course.people.get(delivery_id, set()) for delivery_id in handed}
+            await note_hand_offs(tx, self._tools.keyring, turn, people, now)
         course.is_given_back = is_end
         for each, result in zip(kept, results, strict=True):
             self._tools.metrics.attempt(result.outcome, result.elapsed_ms / 1000)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
@@ -27,6 +28,17 @@ log = structlog.get_logger()
 NO_HORIZON = timedelta.max
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the gate said of some deliveries: which are `denied`, and whose carts (customers' ids) each one holds."""
+
+    denied: frozenset[str]
+    people: Mapping[str, Set[str]]
+
+
+NOTHING_ASKED = Asked(frozenset(), {})
+
+
 class Superseding:
     """Lets a delivery go on only while the gate still allows every cart in it."""
 
@@ -35,12 +47,16 @@ class Superseding:
         self._clock = clock
         self._carts = carts
 
-    async def denied(self, tx: Transaction, part: Sequence[DeliveryWork], target: Target) -> set[str]:
-        """Return which of these deliveries, all to `target`, may no longer be sent as they are."""
+    async def ask(self, tx: Transaction, part: Sequence[DeliveryWork], target: Target) -> Asked:
+        """Ask whether these deliveries, all to `target`, may still be sent as they are."""
         store = DeliveryStore(tx, part[0].company_id)
         held = await store.held_carts(sorted(work.id for work in part))
         decisions = self._decide(held, target)
-        return {each.delivery_id for each in held if not decisions[each.id].allows}
+        people: dict[str, set[str]] = defaultdict(set)
+        for each in held:
+            if each.customer_id is not None:
+                people[each.delivery_id].add(each.customer_id)
+        return Asked(frozenset(each.delivery_id for each in held if not decisions[each.id].allows), people)
 
     def _decide(self, held: Sequence[HeldCart], target: Target) -> dict[str, Decision]:
         now = self._clock.now()

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Row, Table, and_, bindparam, desc, func, insert, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    ScalarSelect,
+    Subquery,
+    Table,
+    and_,
+    bindparam,
+    desc,
+    func,
+    insert,
+    or_,
+    select,
+)
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from backend.domain.audit import START, Head, Link, Record, linked
+from backend.domain.audit import START, Deed, Head, Link, Record, linked
 from backend.domain.ids import new_id
 from backend.models import audit_heads, audit_log
+from backend.store.bulk import Bulk
 
 READ_AT_ONCE = 1_000
 NO_TEXT = "Could not decode to UTF-8"  # SQLite's fault for bytes in the place of text
@@ -25,6 +39,7 @@ _LAST = (
     .order_by(desc(audit_log.c.seq))
     .limit(1)
 )
+_LINKS = Bulk(audit_log, ("company_id", "id", "seq", "at", "actor", "action", "subject", "details", "before", "hash"))
 
 
 class AuditStore:
@@ -34,26 +49,21 @@ class AuditStore:
         self._connection = connection
         self._company = company_id
 
-    async def append(self, at: datetime, actor: str, action: str, subject: str, details: Mapping[str, Any]) -> None:
-        """Add a record. Others that add to the same chain wait until this transaction ends."""
+    async def append(self, at: datetime, actor: str, deeds: Sequence[Deed]) -> None:
+        """Add a record of each deed, in one go. Others that add to the same chain wait until this transaction ends."""
+        if not deeds:
+            return
         if self._connection.dialect.name != "sqlite":
             await self._connection.execute(ONE_AT_A_TIME, {"chain": f"audit/{self._company}"})
-        last = (await self._connection.execute(_LAST, {"company": self._company})).one_or_none()
-        record = Record(self._company, (last.seq if last else 0) + 1, at, actor, action, subject, details)
-        link = linked(record, last.hash if last else START)
-        values = {
-            "company_id": record.company_id,
-            "id": new_id(),
-            "seq": record.seq,
-            "at": record.at,
-            "actor": record.actor,
-            "action": record.action,
-            "subject": record.subject,
-            "details": dict(record.details),
-            "before": link.before,
-            "hash": link.hash,
-        }
-        await self._connection.execute(insert(audit_log).values(**values))
+        length, before = await self.last() or (0, START)
+        rows = []
+        for seq, deed in enumerate(deeds, start=length + 1):
+            record = Record(self._company, seq, at, actor, deed.action, deed.subject, deed.details)
+            link = linked(record, before)
+            said = (actor, deed.action, deed.subject, dict(deed.details))
+            rows.append((self._company, new_id(), seq, at, *said, link.before, link.hash))
+            before = link.hash
+        await _LINKS.insert(self._connection, rows)
 
     def links(self) -> AsyncIterator[Link]:
         """Yield the chain from its beginning. Raises `ValueError` at a row that is not even of its columns' kinds."""
@@ -106,21 +116,38 @@ class AuditStore:
 
 async def all_chains(connection: AsyncConnection) -> list[str]:
     """Return the companies that have a chain, and the installation's; as the worker's role."""
-    return list((await connection.execute(select(audit_log.c.company_id).distinct())).scalars())
+    return list((await connection.execute(select(_CHAINS.c.company_id).order_by(_CHAINS.c.company_id))).scalars())
 
 
 async def unsigned_chains(connection: AsyncConnection, before: datetime) -> list[str]:
     """Return the chains that grew since they were signed, where that was before a time; as the worker's role."""
-    head = audit_heads.c
+    head, name = audit_heads.c, _CHAINS.c.company_id
     signed = select(head.company_id, func.max(head.seq).label("seq"), func.max(head.signed_at).label("at"))
     last = signed.group_by(head.company_id).subquery("last")
+    length = select(func.max(audit_log.c.seq)).where(audit_log.c.company_id == name).scalar_subquery()
     query = (
-        select(audit_log.c.company_id)
-        .outerjoin(last, last.c.company_id == audit_log.c.company_id)
-        .where(or_(last.c.seq.is_(None), and_(audit_log.c.seq > last.c.seq, last.c.at <= before)))
-        .distinct()
+        select(name)
+        .outerjoin(last, last.c.company_id == name)
+        .where(or_(last.c.seq.is_(None), and_(length > last.c.seq, last.c.at <= before)))
     )
-    return list((await connection.execute(query)).scalars())
+    return list((await connection.execute(query.order_by(name))).scalars())
+
+
+def _next_name(after: ColumnElement[str] | None) -> ScalarSelect[Any]:
+    """Return the select of the first company that has a chain, or of the next one."""
+    found = select(func.min(audit_log.c.company_id))
+    return (found if after is None else found.where(audit_log.c.company_id > after)).scalar_subquery()
+
+
+def _chains() -> Subquery:
+    """Return the names of all chains, each found with one look into the index: records are many, companies few."""
+    names = select(_next_name(None).label("company_id")).cte("names", recursive=True)
+    following = select(_next_name(names.c.company_id)).where(names.c.company_id.is_not(None))
+    names = names.union_all(following)
+    return select(names.c.company_id).where(names.c.company_id.is_not(None)).subquery("chains")
+
+
+_CHAINS = _chains()
 
 
 def _link(row: Row[Any]) -> Link:

@@ -65,6 +65,7 @@ class HeldCart(NamedTuple):
     has_phone: bool
     consent_email: str | None
     consent_sms: str | None
+    customer_id: str | None
 
 
 _NEW = Bulk(
@@ -124,6 +125,7 @@ _HELD = (
         customers.c.phone.is_not(None),
         customers.c.consent_email,
         customers.c.consent_sms,
+        carts.c.customer_id,
     )
     .join(carts, (carts.c.company_id == delivery_carts.c.company_id) & (carts.c.id == delivery_carts.c.cart_id))
     .outerjoin(customers, (customers.c.company_id == carts.c.company_id) & (customers.c.id == carts.c.customer_id))
