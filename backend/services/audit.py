@@ -15,7 +15,8 @@ from backend.store.audit import AuditStore
 
 __all__ = ["INSTALLATION", "note", "note_all", "noting_last"]
 
-_KEPT_BACK: ContextVar[list[Deed] | None] = ContextVar("kept_back", default=None)
+# The transaction whose deeds are kept back, and those so far.
+_KEPT_BACK: ContextVar[tuple[Transaction, list[Deed]] | None] = ContextVar("kept_back", default=None)
 
 
 async def note(tx: Transaction, company_id: str, now: datetime, deed: str, subject: str, **details: Any) -> None:
@@ -30,8 +31,8 @@ async def note(tx: Transaction, company_id: str, now: datetime, deed: str, subje
 async def note_all(tx: Transaction, company_id: str, now: datetime, deeds: Sequence[Deed]) -> None:
     """Record several deeds at once, each as a record of its own; last of all, as `note`."""
     kept_back = _KEPT_BACK.get()
-    if kept_back is not None:
-        kept_back.extend(deeds)
+    if kept_back is not None and kept_back[0] is tx:
+        kept_back[1].extend(deeds)
     else:
         await AuditStore(tx, company_id).append(now, actor(), deeds)
 
@@ -44,7 +45,7 @@ async def noting_last(tx: Transaction, company_id: str, now: datetime) -> AsyncI
     ring.
     """
     deeds: list[Deed] = []
-    token = _KEPT_BACK.set(deeds)
+    token = _KEPT_BACK.set((tx, deeds))
     try:
         yield
     finally:

@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import Table, select
+from sqlalchemy import Table, func, select
 
 from backend.domain.signing import make_secret
-from backend.models import abandonment_log, carts, deliveries, integrations
+from backend.models import abandonment_log, audit_log, carts, deliveries, integrations
 from backend.platforms.custom.walk import Walk
 from backend.store.cycles import InstallationStore
 from simulator.custom import CustomSimulator
@@ -128,6 +128,7 @@ class Scene:
         # A slice that is claimed is larger than what can be on its way.
         self.account.in_flight += len(unsettled) + min(len(claimed - unsettled), IN_AIR)
         await self._check_cursors()
+        await self._check_records()
 
     async def close_account(self) -> Account:
         """Compare the stores, the partner and the tables."""
@@ -146,6 +147,7 @@ class Scene:
         account.faults += [f"{what}: {found}" for what, found in wrong.items() if found]
         await self._check_cursors()
         await self._check_tables()
+        await self._check_records()
         return account
 
     async def _check_cursors(self) -> None:
@@ -157,6 +159,16 @@ class Scene:
             passed = {key[1] for key in self.store.tenants[store].keys.values() if _has_passed(row, key)}
             if passed - stored:
                 self.account.faults.append(f"the cursor of {store} is ahead of {sorted(passed - stored)}")
+
+    async def _check_records(self) -> None:
+        """A hand-off is in the audit log when its delivery is settled, once, and not before."""
+        async with self.world.database.overview() as tx:  # both as of one moment
+            both = select(deliveries.c.id, audit_log.c.subject).where(deliveries.c.state == "delivered")
+            found = list(await tx.execute(both.outerjoin(audit_log, audit_log.c.subject == deliveries.c.id)))
+            count = select(func.count()).select_from(audit_log).where(audit_log.c.action == "delivery.handed_off")
+            recorded = (await tx.execute(count)).scalar_one()
+        if recorded != len(found) or any(row.subject is None for row in found):
+            self.account.faults.append(f"{recorded} hand-offs are recorded and {len(found)} settled")
 
     async def _check_tables(self) -> None:
         logged = Counter((row.cart_id, row.episode) for row in await self.rows(abandonment_log))
