@@ -15,6 +15,7 @@ from dotenv.parser import parse_stream
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from backend.domain.database_url import asyncpg_query
 from backend.domain.signing import secret_bytes
 from backend.errors import BadInput, SetupProblem
 
@@ -27,6 +28,7 @@ ORIGIN = re.compile(
 )
 DEFAULT_PORTS = {"http": "80", "https": "443"}
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+LOGIN = re.compile(r"(?:[^:/@]*(?::[^@]*)?@)?")
 HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:]*)(:[0-9]*)?")
 
 
@@ -284,7 +286,9 @@ def with_driver(url: str) -> str:
     if scheme in {"postgres", "postgresql", "postgresql+asyncpg"}:
         if not HOST_AND_PORT.fullmatch(re.split("[/?]", rest.partition("@")[2] or rest)[0]):
             raise ValueError("DATABASE_URL: the port is no number")  # what stands there may belong to a password
-        return f"postgresql+asyncpg://{rest}"
+        login = cast("re.Match[str]", LOGIN.match(rest))[0]  # a password may hold a question mark
+        place, question, query = rest.removeprefix(login).partition("?")
+        return f"postgresql+asyncpg://{login}{place}{question}{asyncpg_query(query)}"
     if scheme in {"sqlite", "sqlite+aiosqlite"}:
         path, question, query = rest.removeprefix("/").partition("?")
         if not path or path == ":memory:":

@@ -27,13 +27,18 @@ LOOPBACK = OutboundPolicy(allow_loopback=True)
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a file with a key and a certificate for `NAME` that signs itself."""
-    return self_signed(tmp_path_factory.mktemp("tls") / "server.pem", datetime.now(UTC) + timedelta(days=1))
+    return self_signed(tmp_path_factory.mktemp("tls") / "server.pem", soon())
 
 
-def self_signed(path: Path, ends_at: datetime) -> Path:
-    """Write a key and a certificate for `NAME` that signs itself; return the file."""
+def soon() -> datetime:
+    """Return when a certificate ends that holds for now."""
+    return datetime.now(UTC) + timedelta(days=1)
+
+
+def self_signed(path: Path, ends_at: datetime, host: str = NAME) -> Path:
+    """Write a key and a certificate for `host` that signs itself; return the file."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     signed = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -42,7 +47,7 @@ def self_signed(path: Path, ends_at: datetime) -> Path:
         .serial_number(1)
         .not_valid_before(ends_at - timedelta(days=2))
         .not_valid_after(ends_at)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
