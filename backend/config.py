@@ -44,6 +44,7 @@ class Settings(BaseSettings):
     )
     database_url: str = Field(
         "sqlite+aiosqlite:///data/carts.db",
+        repr=False,
         description=(
             "SQLite or PostgreSQL URL; plain forms (sqlite:///, postgresql://) are accepted. "
             "A relative SQLite path counts from the project's root."
@@ -54,19 +55,24 @@ class Settings(BaseSettings):
     )
     master_key: str = Field(
         "",
+        repr=False,
         description=(
             "32 bytes in base64 that wrap every data key. "
             "Unset on SQLite in development: a key file beside the database."
         ),
     )
     master_key_others: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Master keys that open what they wrapped, separated by commas, while one takes another's place."
+        (),
+        repr=False,
+        description="Master keys that open what they wrapped, separated by commas, while one takes another's place.",
     )
     polling_interval: int = Field(30, ge=5, le=86_400, description="Seconds between two beats of the poll cycle.")
     external_api_url: str = Field(
-        "", description="Default destination of agents that have none of their own. Empty: none."
+        "", repr=False, description="Default destination of agents that have none of their own. Empty: none."
     )
-    external_api_secret: str = Field("", description="Signing secret (whsec_...) of the default destination.")
+    external_api_secret: str = Field(
+        "", repr=False, description="Signing secret (whsec_...) of the default destination."
+    )
     target_template_slug: str = Field(
         "ecommerce-abandoned-cart", description="Only agents made from this template are polled."
     )
@@ -114,6 +120,7 @@ class Settings(BaseSettings):
     )
     redis_url: str = Field(
         "",
+        repr=False,
         description=(
             "Redis (redis:// or rediss://) for what processes share: rate budgets, Celery's messages. "
             "Empty and no REDIS_HOST: each process keeps its own."
@@ -121,9 +128,11 @@ class Settings(BaseSettings):
     )
     redis_host: str = Field("", description="Redis in parts, where REDIS_URL is empty: its host.")
     redis_port: int = Field(6379, ge=1, le=65_535, description="Its port.")
-    redis_password: str = Field("", description="Its password; empty: none.")
+    redis_password: str = Field("", repr=False, description="Its password; empty: none.")
     celery_broker_url: str = Field(
-        "", description="Broker of Celery's messages, for example RabbitMQ (amqp://). Empty: the Redis above."
+        "",
+        repr=False,
+        description="Broker of Celery's messages, for example RabbitMQ (amqp://). Empty: the Redis above.",
     )
     rate_limit_caller: int = Field(
         600, ge=0, le=1_000_000, description="Requests a minute that one key or person may make. 0: any number."

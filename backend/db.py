@@ -18,7 +18,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Row, event, text
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -215,7 +215,11 @@ def _engine(settings: Settings) -> AsyncEngine:
         return _postgres(settings, CONNECTIONS)
     settings.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
     engine = create_async_engine(
-        settings.async_database_url, json_serializer=_dumps, json_deserializer=orjson.loads, pool_size=5
+        settings.async_database_url,
+        json_serializer=_dumps,
+        json_deserializer=orjson.loads,
+        pool_size=5,
+        hide_parameters=True,
     )
     event.listen(engine.sync_engine, "connect", set_up_sqlite)
     event.listen(engine.sync_engine, "begin", begin_sqlite)
@@ -230,10 +234,19 @@ def _postgres(settings: Settings, connections: int) -> AsyncEngine:
         json_deserializer=orjson.loads,
         pool_size=connections,
         max_overflow=0,
+        hide_parameters=True,  # a traceback shows the statement, not whom it is about
         connect_args={"server_settings": PATIENCE},
     )
     event.listen(engine.sync_engine, "connect", _set_up_postgres)
+    event.listen(engine.sync_engine, "handle_error", _without_rows)
     return engine
+
+
+def _without_rows(context: ExceptionContext) -> None:
+    """Take out of the server's error what it quotes: the row that broke a rule, with all that it says of a person."""
+    cause = context.original_exception.__cause__
+    if getattr(cause, "detail", None):
+        vars(cause)["detail"] = None
 
 
 def _set_up_postgres(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
@@ -324,7 +337,7 @@ async def _upgrade(settings: Settings) -> None:
 
 async def _looked_at(settings: Settings) -> tuple[str | None, Row[Any] | None]:
     """Return the revision found and, on PostgreSQL, what the login may see."""
-    engine = create_async_engine(settings.async_database_url)
+    engine = create_async_engine(settings.async_database_url, hide_parameters=True)
     try:
         async with engine.connect() as connection:
             found = await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())

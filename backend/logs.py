@@ -17,9 +17,10 @@ from backend.config import Settings
 SECRET_WORDS = ("secret", "token", "password", "authorization", "api_key", "consumer_key", "master_key", "signature")
 SHAPES = re.compile(
     r"whsec_[A-Za-z0-9+/=]+|shpat_[0-9a-f]+|\bc[ks]_[0-9a-f]{8,}|[\w.+-]+@[\w-]+\.[\w.]+|(?<=Bearer )\S+"
+    r"|crk_[a-z]+_\w+|(?<=://)[^\s/@]*:[^\s@]*(?=@)|(?<=invalid input for query argument )[^\n]*"
 )
 # Text without any of these holds nothing that SHAPES would mask: most values are ids and words.
-HINTS = re.compile(r"@|whsec_|shpat_|c[ks]_|Bearer ")
+HINTS = re.compile(r"@|whsec_|shpat_|c[ks]_|crk_|Bearer |query argument ")
 MASK = "[redacted]"
 
 

@@ -35,7 +35,7 @@ def url_of_settings() -> str:
 async def main() -> None:
     """Connect and migrate."""
     url = context.config.attributes.get("url") or url_of_settings()
-    engine = create_async_engine(url)
+    engine = create_async_engine(url, hide_parameters=True)
     if engine.dialect.name == "sqlite":
         event.listen(engine.sync_engine, "connect", set_up_sqlite)
         event.listen(engine.sync_engine, "begin", begin_sqlite)

@@ -17,7 +17,7 @@ from backend.outbound import HttpResponse, Sends
 class StrictModel(BaseModel):
     """Base of every adapter's settings: an unknown key is an error, values are frozen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class PacedOptions(StrictModel):

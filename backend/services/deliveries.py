@@ -7,7 +7,7 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -17,6 +17,7 @@ from backend.config import Settings
 from backend.db import Database, Transaction
 from backend.domain import backoff
 from backend.domain.lanes import DELIVERIES
+from backend.domain.masking import without_secrets
 from backend.domain.outcomes import CUT_OFF, Outcome, judge_fault, judge_status
 from backend.domain.signing import sign
 from backend.domain.work import DeliveryWork, DestinationTurn, Tally
@@ -227,6 +228,7 @@ class DeliveryLane:
             error: str | None = None
             try:
                 answer = await self._tools.http.send(request)
+                answer = replace(answer, body=without_secrets(answer.body, secrets))
                 outcome = judge_status(answer.status)
                 await self._tools.checkpoint("answer_read")
             except OutboundError as fault:

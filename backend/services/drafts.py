@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 class Draft(BaseModel):
     """Base of every draft: an unknown field is an error, values are frozen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class Changes(Draft):
