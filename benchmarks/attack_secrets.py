@@ -281,8 +281,8 @@ def page(runs: Sequence[Run], forms: tuple[int, int], options: argparse.Namespac
 
 WHERE = (
     "Shoppers' data stand in the rows of customers and in the bodies of deliveries, and in the pages and routes that "
-    "show one cart or one delivery; partners' addresses in their own rows and routes. There they are not counted. What a "
-    "partner answers is kept, without secrets; sent back in a form that nobody's software writes, one would be kept too."
+    "show one cart or one delivery; partners' addresses in their own rows and routes. There they are not counted. "
+    "What a partner answers is kept without secrets; one sent back in a form that no software writes would be kept."
 )
 
 

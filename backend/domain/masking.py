@@ -22,7 +22,7 @@ def without_secrets(text: bytes, secrets: Iterable[str]) -> bytes:
     for secret in secrets:
         for form in _forms(secret.removeprefix(SECRET_PREFIX)):
             text = text.replace(form, MASK)
-    return SHAPES.sub(MASK, text)
+    return SHAPES.sub(MASK, text.replace(SECRET_PREFIX.encode() + MASK, MASK))
 
 
 def _forms(secret: str) -> Iterator[bytes]:
