@@ -299,8 +299,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.attack_secrets", description=__doc__)
     parser.add_argument("--long", action="store_true", help="both databases")
     parser.add_argument("--seed", type=int, default=1, help="what the canaries are drawn from")
+    parser.add_argument("--databases", nargs="+", choices=["sqlite", "postgresql"], help="instead of these")
     options = parser.parse_args(arguments)
-    kinds = ["sqlite", "postgresql"] if options.long else ["sqlite"]
+    kinds = options.databases or (["sqlite", "postgresql"] if options.long else ["sqlite"])
     runs = []
     with ground() as where:
         for kind in kinds:

@@ -31,6 +31,24 @@ OPEN_PATHS = frozenset(
 )
 OPEN_FILES = "/static/"
 LOCAL_HOST = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?")
+# What proxies add; X-Forwarded-* besides. One that adds nothing and asks for a local name looks like the local user.
+TRACES = frozenset(
+    {
+        b"cf-connecting-ip",
+        b"client-ip",
+        b"fastly-client-ip",
+        b"forwarded",
+        b"true-client-ip",
+        b"via",
+        b"x-client-ip",
+        b"x-cluster-client-ip",
+        b"x-original-host",
+        b"x-original-url",
+        b"x-real-ip",
+        b"x-rewrite-url",
+    }
+)
+OLD = frozenset({"0.9", "1.0"})  # what nginx speaks to what is behind it unless told otherwise; no browser does
 BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
 LOCAL_REMEDY = (
     "open http://localhost with the service's port on the machine it runs on, typed into the address bar or with curl; "
@@ -158,8 +176,10 @@ def refusal(scope: Scope) -> str | None:
     """Return why a request is not the local user's own, or None when it is."""
     headers: list[tuple[bytes, bytes]] = scope["headers"]
     # First: a server that trusts local proxies has put the address that X-Forwarded-For names in the peer's place.
-    if any(name == b"forwarded" or name.startswith(b"x-forwarded-") for name, _ in headers):
+    if any(name in TRACES or name.startswith(b"x-forwarded-") for name, _ in headers):
         return "the request came through a proxy"
+    if scope.get("http_version") in OLD:
+        return "the request came as HTTP/1.0, as proxies pass requests on"
     if not is_loopback(scope.get("client")):
         return "the request does not come from this machine"
     hosts = [host.lower() for host in _values(headers, b"host")]
