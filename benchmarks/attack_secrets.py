@@ -9,7 +9,7 @@ some forms more. A shopper's data have places where they belong; anywhere else t
 
 The control plants every canary in every form, and finds it; and a line in the log, and finds that.
 
-`--suite` lets the whole test suite run with what it seals, signs and wraps as canaries: see attack_secrets_suite.
+`--suite` lets tests run (all, or those that are named behind it) with what they seal and wrap as canaries, instead.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
+import os
 import random
+import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,12 +29,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import orjson
 
+from benchmarks.attack_pages import keep
 from benchmarks.attack_secrets_product import Tables, files, ran, web
 from benchmarks.attack_secrets_search import Hit, Search, control
 from benchmarks.attack_secrets_story import Canaries, Story, opened
 from benchmarks.grounds import Ground, ground
-from benchmarks.pages import RESULTS, Check, Page, told
+from benchmarks.pages import Check, Page, told
+from benchmarks.servers import ROOT
 
 SHOPPERS = 4  # carts in each store, each of a person of its own
 # What must have happened, or nothing was put to the test: each counted over at least one row.
@@ -294,13 +300,45 @@ def _first(hits: Sequence[Hit], most: int = 40) -> list[Hit]:
     return sorted(set(hits), key=lambda hit: (hit.place, hit.canary))[:most]
 
 
+def suite(tests: Sequence[str]) -> tuple[int, Counter[str], list[dict[str, str]]]:
+    """Run tests under the plugin; return pytest's exit code, what was looked through, and the hits."""
+    with tempfile.TemporaryDirectory(prefix="suite-") as folder:
+        file = Path(folder) / "canaries"
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "benchmarks.attack_secrets_plugin", *tests]
+        environment = {**os.environ, "CANARY_FILE": str(file), "DEBUG_MODE": "true"}
+        code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+        lines = [orjson.loads(line) for line in file.read_bytes().splitlines()]
+    counts = Counter[str]()
+    for line in lines:
+        counts.update(line.get("counts", {}))
+    return code, counts, [line for line in lines if "hit" in line]
+
+
+def suite_page(code: int, counts: Counter[str], hits: list[dict[str, str]]) -> Page:
+    """Return the page of the suite."""
+    made = Page(
+        "attack-secrets-suite", "Canary secrets through the tests", "the test suite", ("looked through", "times")
+    )
+    made.rows = [[name, f"{count:,}"] for name, count in sorted(counts.items())]
+    made.checks = [
+        Check("no canary is found anywhere", f"{len(hits)} hits", not hits),
+        Check("the tests passed", f"exit code {code}", code == 0),
+        Check("there was something to find and somewhere to look", f"{counts.total():,}", counts["canaries"] > 0),
+    ]
+    made.notes = "\n".join(f"- **{hit['hit']}**, {hit['form']}, in {hit['place']}" for hit in hits[:40])
+    return made
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the attack; return 1 when something leaked, or when a control failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.attack_secrets", description=__doc__)
     parser.add_argument("--long", action="store_true", help="both databases")
     parser.add_argument("--seed", type=int, default=1, help="what the canaries are drawn from")
     parser.add_argument("--databases", nargs="+", choices=["sqlite", "postgresql"], help="instead of these")
+    parser.add_argument("--suite", nargs="*", metavar="TEST", help="the test suite instead of the live product")
     options = parser.parse_args(arguments)
+    if options.suite is not None:
+        return keep(suite_page(*suite(options.suite or ["tests"])), is_long=True)
     kinds = options.databases or (["sqlite", "postgresql"] if options.long else ["sqlite"])
     runs = []
     with ground() as where:
@@ -309,8 +347,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for hit in _first(runs[-1].search.hits, 60):
                 told(f"{kind}: {_told(hit)}: {hit.around}")
     planted_forms = control([canary for run in runs for canary in run.search.canaries])
-    options.short, options.results = not options.long, RESULTS
-    return page(runs, planted_forms, options).keep(options)
+    return keep(page(runs, planted_forms, options), is_long=options.long)
 
 
 if __name__ == "__main__":

@@ -168,8 +168,8 @@ class Story:
         agent = (await self.made("agents", {"name": "Recovery agent", "abandonment_threshold_minutes": 1}))["id"]
         shared = {"agent_id": agent}
         for platform, settings, credentials in self.stores():
-            body = {"name": platform, "platform": platform, "settings": settings, "credentials": credentials}
-            await self.made("integrations", {**shared, **body})
+            store = {"name": platform, "platform": platform, "settings": settings, "credentials": credentials}
+            await self.made("integrations", {**shared, **store})
         token = canaries.word("token in a partner's address", allowed=ADDRESS)
         url = f"{world.partner.base_url}/hook/p?token={token}"
         body = {"name": "partner", "url": url, "secret": known["signing secret"], "max_carts_per_payload": 1}

@@ -25,9 +25,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.attack_pages import keep
 from benchmarks.attack_sign_in_browser import browse, chromium, visit
 from benchmarks.attack_sign_in_wire import PROXIES, TARGETS, UNTRACED, cases, plain, proxy, status
-from benchmarks.pages import RESULTS, Check, Page, told
+from benchmarks.pages import Check, Page, told
 from benchmarks.servers import ROOT, die_with_parent
 
 START_LIMIT = 60.0  # seconds
@@ -172,7 +173,7 @@ def in_browser(port: int) -> tuple[list[Found], list[int]]:
         return seen, [visit(browser, f"http://localhost:{port}/"), visit(browser, f"http://127.0.0.1:{port}/")]
 
 
-def page(result: dict[str, Any], options: argparse.Namespace) -> Page:
+def page(result: dict[str, Any]) -> Page:
     """Return the page."""
     found: list[Found] = result["found"]
     made = Page("attack-sign-in", "The development sign-in under attack", f"{len(found):,} requests", HEADINGS)
@@ -205,11 +206,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.attack_sign_in", description=__doc__)
     parser.add_argument("--long", action="store_true", help="pages in a real Chromium too")
     options = parser.parse_args(arguments)
-    options.short, options.results = not options.long, RESULTS
     result = asyncio.run(attack(options))
     for each in [each for each in result["found"] if each.status != 401][:20]:
         told(f"let in: {each}")
-    return page(result, options).keep(options)
+    return keep(page(result), is_long=options.long)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ TRICKS = {
     "image": "document.body.append(Object.assign(new Image(), {src: at + '/polling/status'}))",
     "script": "document.body.append(Object.assign(document.createElement('script'), {src: at + '/openapi.json'}))",
     "style": "document.body.append(Object.assign(document.createElement('link'), "
-    "{rel: 'stylesheet', href: at + '/static/console.css'}))",
+    "{rel: 'stylesheet', href: at + '/console/live'}))",
     "frame": "document.body.append(Object.assign(document.createElement('iframe'), {src: at + '/'}))",
     "form": "(() => { const form = Object.assign(document.createElement('form'), {method: 'POST', target: '_blank', "
     "action: at + '/console/start'}); document.body.append(form); form.submit(); })()",

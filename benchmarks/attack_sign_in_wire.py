@@ -19,7 +19,7 @@ TARGETS = (
     ("POST", "/api/v1/companies"),
     ("GET", "/metrics"),
     ("GET", "/openapi.json"),
-    ("GET", "/static/console.css"),
+    ("GET", "/api/v1/keys"),
     ("OPTIONS", "/polling/start"),
     ("GET", "/nowhere"),
 )

@@ -81,8 +81,9 @@ def forwarded(service: Block) -> dict[str, str]:
     """Return the headers that the service is given."""
     (location,) = service.inside("location")
     said = location.values("proxy_set_header")
-    assert len({name for name, _ in said}) == len(said)
-    return dict(said)
+    found = {words[0]: words[1] for words in said}
+    assert len(found) == len(said)
+    return found
 
 
 def is_sealed(server: Block) -> bool:
