@@ -1,11 +1,12 @@
 """Do secrets come out anywhere? Canaries go through the live product, then everything it wrote or said is searched.
 
 The canaries: stores' credentials, signing secrets, API keys, the master key, passwords of database, Redis and broker,
-tokens in partners' addresses, shoppers' names, e-mails and phones. They are given over the API, echoed by stores and
-partners in answers and headers, sent in requests that are refused, and left in statements that a broken database
-refuses. Then are searched: every row and the files of the database, the logs of real processes at their most talkative,
-every page, GET route and refusal, the metrics, the reports, what failing starts and commands print: in clear and in
-some forms more. A shopper's data have places where they belong; anywhere else they count too.
+people's passwords, links, tokens and second factors, tokens in partners' addresses, shoppers' names, e-mails and
+phones. They are given over the API, echoed by stores and partners in answers and headers, sent in requests that are
+refused, and left in statements that a broken database refuses. Then are searched: every row and the files of the
+database, the logs of real processes at debug level, every page, GET route and refusal, the metrics, the reports, what
+failing starts and commands print: in clear and in some forms more. A shopper's data have places where they belong;
+anywhere else they count too.
 
 The control plants every canary in every form, and finds it; and a line in the log, and finds that.
 
@@ -32,6 +33,7 @@ import httpx
 import orjson
 
 from benchmarks.attack_pages import keep
+from benchmarks.attack_secrets_people import live_as_a_person
 from benchmarks.attack_secrets_product import Tables, files, ran, web
 from benchmarks.attack_secrets_search import Hit, Search, control
 from benchmarks.attack_secrets_story import Canaries, Story, opened
@@ -104,6 +106,7 @@ async def live(run: Run, address: str, tables: Tables, folder: Path) -> None:
     """Tell the whole story to a running service."""
     story, world = run.story, run.story.world
     await story.set_up()
+    await live_as_a_person(story)
     for number in range(SHOPPERS):
         world.shop(number)
     await story.ask("POST", "/polling/start?interval=5")
