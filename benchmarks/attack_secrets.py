@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
-import os
 import random
 import subprocess
 import sys
@@ -307,9 +306,8 @@ def suite(tests: Sequence[str]) -> tuple[int, Counter[str], list[dict[str, str]]
     """Run tests under the plugin; return pytest's exit code, what was looked through, and the hits."""
     with tempfile.TemporaryDirectory(prefix="suite-") as folder:
         file = Path(folder) / "canaries"
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "benchmarks.attack_secrets_plugin", *tests]
-        environment = {**os.environ, "CANARY_FILE": str(file), "DEBUG_MODE": "true"}
-        code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+        plugin = ["-p", "benchmarks.attack_secrets_plugin", "--canary-file", str(file)]
+        code = subprocess.run([sys.executable, "-m", "pytest", "-q", *plugin, *tests], cwd=ROOT, check=False).returncode
         lines = [orjson.loads(line) for line in file.read_bytes().splitlines()]
     counts = Counter[str]()
     for line in lines:

@@ -1,7 +1,7 @@
 """A plugin of pytest: whatever the suite seals, signs and wraps with is a canary, looked for in all that it leaves.
 
 Looked through are the databases before they are thrown away (a dump of PostgreSQL's, the bytes of SQLite's files with
-the write-ahead log) and what every test wrote and logged. Hits and counts are added to the file named by CANARY_FILE.
+the write-ahead log) and what every test wrote and logged. Hits and counts are added to the file that is named.
 Values of fewer than 16 characters are passed over: tests use words there, which stand in many places.
 """
 
@@ -25,7 +25,7 @@ from tests.databases import PostgresServer
 
 SHORTEST = 16
 SEALED = frozenset({"credentials_sealed", "secrets_sealed"})
-KEPT = 400  # canaries, the newest: an older test's database is gone
+KEPT = 60  # canaries, the newest: an older test's database is gone
 
 
 class Watch:
@@ -66,9 +66,14 @@ class Watch:
         os.close(handle)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take the file's name: the environment is emptied before any test, and every process of the suite has options."""
+    parser.addoption("--canary-file", type=Path, help="where hits and counts are added")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Stand between the suite and what it seals with; and before databases that are about to go."""
-    watch = Watch(Path(os.environ["CANARY_FILE"]))
+    watch = Watch(config.getoption("--canary-file"))
     config.stash[WATCH] = watch
     patch = pytest.MonkeyPatch()
     config.add_cleanup(patch.undo)

@@ -8,6 +8,7 @@ import os
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from urllib.parse import quote
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -28,10 +29,15 @@ class Canary:
 
     def forms(self) -> Mapping[str, tuple[bytes, ...]]:
         """Return what to look for, by the name of the form; letters count alike whatever their case."""
-        found = dict(forms_of(self.value.encode()))
-        if self.raw is not None:
-            found |= {f"{name} of its bytes": values for name, values in forms_of(self.raw)}
-        return found
+        return _forms(self.value, self.raw)
+
+
+@lru_cache(maxsize=4096)
+def _forms(value: str, raw: bytes | None) -> Mapping[str, tuple[bytes, ...]]:
+    found = dict(forms_of(value.encode()))
+    if raw is not None:
+        found |= {f"{name} of its bytes": values for name, values in forms_of(raw)}
+    return found
 
 
 def forms_of(value: bytes) -> Iterator[tuple[str, tuple[bytes, ...]]]:
