@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
 
 from backend.domain.ids import new_id
 from backend.errors import (
@@ -35,6 +36,7 @@ from backend.routers.rendering import page
 
 MEDIA_TYPE = "application/problem+json"
 ERRORS_SHOWN = 20
+ASKED = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 TEXT_SHOWN = 200  # characters of anything that came from the caller
 
 # The first class in an error's ancestry that is listed here decides.
@@ -78,7 +80,6 @@ REMEDIES: Mapping[int, str] = {
     401: "send an API key: Authorization: Bearer crk_...",
     403: "ask an owner for a key with that role and that scope",
     404: "check the ids in the address",
-    405: "look the address up in /docs",
     409: "read it again, then repeat the change",
     422: FALLBACK,
 }
@@ -184,16 +185,28 @@ def unreadable(message: str, remedy: str, place: str = "body") -> Response:
     return problem(400, "bad_json", message, field=place[:TEXT_SHOWN], remedy=remedy, errors=errors)
 
 
-def of_http(error: HTTPException) -> Response:
+def allowed_methods(request: Request) -> str:
+    """Return every method that the request's address takes; the framework tells those of one route only."""
+    routes = request.scope["app"].routes
+    asked = [method for method in ASKED if any(_takes(route, request, method) for route in routes)]
+    return ", ".join(asked)
+
+
+def _takes(route: BaseRoute, request: Request, method: str) -> bool:
+    return route.matches({**request.scope, "method": method})[0] is Match.FULL
+
+
+def of_http(error: HTTPException, request: Request) -> Response:
     """Return the problem document of what the framework refused."""
     headers = dict(error.headers or {})
     if error.status_code == 404:
         return problem(404, "not_found", "there is nothing at this address", remedy="see /docs for what there is")
     if error.status_code == 405:
-        allowed = headers.get("Allow", "")
-        remedy = f"use {allowed}" if allowed else REMEDIES[405]
-        said = f"this address takes {allowed or 'other methods'}"
-        return problem(405, "method_not_allowed", said, remedy=remedy, headers=headers)
+        allowed = allowed_methods(request) if headers.get("Allow") else "GET, HEAD"  # files tell none
+        said = f"this address takes {allowed}"
+        return problem(
+            405, "method_not_allowed", said, remedy=f"use {allowed}", headers=headers | {"Allow": allowed}
+        )
     if error.status_code == 400:
         return unreadable("the body cannot be read", BAD_JSON)
     if error.status_code < 500:
@@ -223,7 +236,8 @@ def add_handlers(app: FastAPI) -> None:
         return _for_reader(request, answer)
 
     async def http_error(request: Request, error: Exception) -> Response:
-        return _for_reader(request, of_http(error) if isinstance(error, HTTPException) else our_bug(error, ""))
+        answer = of_http(error, request) if isinstance(error, HTTPException) else our_bug(error, "")
+        return _for_reader(request, answer)
 
     app.add_exception_handler(ServiceError, service_error)
     app.add_exception_handler(RequestValidationError, faults)

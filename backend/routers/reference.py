@@ -14,6 +14,7 @@ from starlette.responses import Response
 from backend.routers.guard import VIEWER, needs
 from backend.routers.problems import TITLES, Problem
 from backend.routers.rendering import page
+from backend.routers.sign_in import OPEN_PATHS
 
 router = APIRouter(include_in_schema=False)
 
@@ -39,12 +40,15 @@ TAGS: list[dict[str, Any]] = [
     {"name": "audit", "description": "Who did what, in a chain that shows any later change."},
     {"name": "health", "description": "For load balancers and monitors."},
 ]
+SIGN_IN: dict[str, Any] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key (crk_...); docs/access.md tells of them."}
+}
 METHODS = ("get", "post", "put", "patch", "delete")
 Spec = Mapping[str, Any]
 
 
 def document_problems(app: FastAPI) -> None:
-    """Add the problem document, which no route returns by itself, to the OpenAPI document's schemas."""
+    """Add to the OpenAPI document what no route says by itself: the problem document, and how callers sign in."""
     make = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -55,6 +59,11 @@ def document_problems(app: FastAPI) -> None:
         schemas["Problem"] = schema
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
+        spec["components"]["securitySchemes"] = SIGN_IN
+        spec["security"] = [{name: []} for name in SIGN_IN]
+        for path in OPEN_PATHS & spec["paths"].keys():
+            for operation in spec["paths"][path].values():
+                operation["security"] = []
         return spec
 
     app.openapi = cache(openapi)  # type: ignore[method-assign]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from backend.routers.remedies import DEEPEST, Misplaced
 
 LARGEST = 2**63 - 1
+NUMBER = re.compile(r"[+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?")
 
 Place = tuple[str, ...]
 
@@ -73,7 +75,14 @@ def _in_utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
+def _written_out(value: object) -> object:
+    """Refuse a bare number, which would otherwise be taken for seconds since 1970."""
+    if isinstance(value, int | float) or (isinstance(value, str) and NUMBER.fullmatch(value.strip())):
+        raise Misplaced("this is not a time", remedy="send a time in ISO 8601, such as 2026-01-05T10:30:00Z")
+    return value
+
+
 # A time without a zone is taken as UTC.
-Moment = Annotated[datetime, AfterValidator(_in_utc)]
+Moment = Annotated[datetime, BeforeValidator(_written_out), AfterValidator(_in_utc)]
 Minor = Annotated[int | None, Field(description="The same amount in the currency's minor unit (cents, yen, fils).")]
 Next = Annotated[str | None, Field(description="Hand it back as `after` for the next page; null on the last one.")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -26,12 +26,15 @@ LONGEST_DAYS = 3650
 GRACE_HOURS = 24  # the old key's, after a rotation
 
 
+Scope = Annotated[str, Field(json_schema_extra={"enum": sorted(SCOPES)})]
+
+
 class ApiKeyDraft(Draft):
     """A key to be made. `scopes` narrow what its role allows, for example ["carts:read"]; left out: all of it."""
 
     name: Name
     role: Role
-    scopes: tuple[str, ...] | None = Field(None, max_length=len(SCOPES))
+    scopes: tuple[Scope, ...] | None = Field(None, max_length=len(SCOPES))
     expires_in_days: int | None = Field(None, ge=1, le=LONGEST_DAYS)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, ClassVar, get_args
 
-from pydantic import BaseModel, StringConstraints, field_validator
+from pydantic import BaseModel, Field, StringConstraints, field_validator
 
 from backend.clock import Clock
 from backend.db import Database, Transaction
@@ -25,10 +25,13 @@ Phone = Annotated[str, StringConstraints(strip_whitespace=True, max_length=40, p
 Country = Annotated[str, StringConstraints(strip_whitespace=True, to_upper=True, pattern=r"^[A-Za-z]{2}$")]
 
 
+Website = Annotated[Url, Field(json_schema_extra={"maxLength": 500, "pattern": r"^\s*[Hh][Tt][Tt][Pp][Ss]?://"})]
+
+
 class CompanyCardFields(BaseModel):
     """What partners are told of a company besides its name."""
 
-    website: Url | None = None
+    website: Website | None = None
     support_email: Email | None = None
     phone: Phone | None = None
     country: Country | None = None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 
 class Draft(BaseModel):
@@ -31,6 +33,26 @@ class Changes(Draft):
             raise ValueError(f"{', '.join(empty)} cannot be null; leave out what shall stay")
         return self
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Say in the schema too where null is not taken, and that something must be changed."""
+        schema = handler.resolve_ref_schema(handler(core))
+        for name, field in schema["properties"].items():
+            if name not in cls.may_be_empty:
+                _forbid_null(field)
+        return {**schema, "minProperties": 1}
+
     def values(self) -> dict[str, Any]:
         """Return what was said, by field."""
         return self.model_dump(exclude_unset=True)
+
+
+def _forbid_null(field: dict[str, Any]) -> None:
+    """Take null out of the choices of a field's schema; a single one that is left takes their place."""
+    kept = [choice for choice in field.get("anyOf", []) if choice.get("type") != "null"]
+    field.pop("default", None)
+    if len(kept) == 1:
+        del field["anyOf"]
+        field.update(kept[0] | field)
+    elif kept:
+        field["anyOf"] = kept

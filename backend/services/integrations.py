@@ -17,6 +17,7 @@ from backend.domain.ids import new_id
 from backend.errors import BadInput, Conflict, NotFound
 from backend.outbound import Outbound
 from backend.platforms.base import Finding
+from backend.platforms.registry import PLATFORMS
 from backend.services.agent_integrations import found_agent
 from backend.services.audit import note
 from backend.services.companies import found_company, hold_company
@@ -48,7 +49,7 @@ class IntegrationDraft(Draft):
 
     agent_id: RowId
     name: Name
-    platform: str = Field(max_length=40)
+    platform: str = Field(max_length=40, json_schema_extra={"enum": sorted(PLATFORMS)})
     settings: dict[str, Any] = Field(default_factory=dict)
     credentials: dict[str, Any] = Field(default_factory=dict, repr=False)
     poll_interval_seconds: PollInterval | None = None
