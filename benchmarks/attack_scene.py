@@ -105,7 +105,9 @@ async def _furnish(settings: Settings) -> tuple[dict[tuple[Role, str], Key], Key
 async def _company(services: Services, name: str) -> str:
     company = (await services.companies.create(CompanyDraft(name=name))).id
     agent = (await services.agents.create(company, AgentDraft(name="recovery", abandonment_threshold_minutes=5))).id
-    mock = IntegrationDraft(agent_id=agent, name="made up", platform="mock", settings={"options": {"seed": name, "carts_per_hour": 4}})
+    mock = IntegrationDraft(
+        agent_id=agent, name="made up", platform="mock", settings={"options": {"seed": name, "carts_per_hour": 4}}
+    )
     await services.integrations.create(company, mock)
     hook = DestinationDraft(agent_id=agent, name="partner", url="https://partner.example/hook")
     await services.destinations.create(company, hook)

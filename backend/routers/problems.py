@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -13,7 +13,6 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match
 
 from backend.domain.ids import new_id
 from backend.errors import (
@@ -36,7 +35,6 @@ from backend.routers.rendering import page
 
 MEDIA_TYPE = "application/problem+json"
 ERRORS_SHOWN = 20
-ASKED = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 TEXT_SHOWN = 200  # characters of anything that came from the caller
 
 # The first class in an error's ancestry that is listed here decides.
@@ -187,13 +185,17 @@ def unreadable(message: str, remedy: str, place: str = "body") -> Response:
 
 def allowed_methods(request: Request) -> str:
     """Return every method that the request's address takes; the framework tells those of one route only."""
-    routes = request.scope["app"].routes
-    asked = [method for method in ASKED if any(_takes(route, request, method) for route in routes)]
-    return ", ".join(asked)
+    path = getattr(request.scope.get("route"), "path", "")
+    return ", ".join(sorted(set(_methods(request.scope["app"].routes, path)))) or "GET, HEAD"  # files tell of none
 
 
-def _takes(route: BaseRoute, request: Request, method: str) -> bool:
-    return route.matches({**request.scope, "method": method})[0] is Match.FULL
+def _methods(routes: Iterable[Any], path: str) -> Iterator[str]:
+    for route in routes:
+        inner = getattr(route, "original_router", None)
+        if inner is not None:
+            yield from _methods(inner.routes, path)
+        elif getattr(route, "path", None) == path:
+            yield from getattr(route, "methods", None) or ()
 
 
 def of_http(error: HTTPException, request: Request) -> Response:
@@ -202,11 +204,9 @@ def of_http(error: HTTPException, request: Request) -> Response:
     if error.status_code == 404:
         return problem(404, "not_found", "there is nothing at this address", remedy="see /docs for what there is")
     if error.status_code == 405:
-        allowed = allowed_methods(request) if headers.get("Allow") else "GET, HEAD"  # files tell none
-        said = f"this address takes {allowed}"
-        return problem(
-            405, "method_not_allowed", said, remedy=f"use {allowed}", headers=headers | {"Allow": allowed}
-        )
+        allowed = allowed_methods(request)
+        said, headers = f"this address takes {allowed}", headers | {"Allow": allowed}
+        return problem(405, "method_not_allowed", said, remedy=f"use {allowed}", headers=headers)
     if error.status_code == 400:
         return unreadable("the body cannot be read", BAD_JSON)
     if error.status_code < 500:
@@ -245,13 +245,15 @@ def add_handlers(app: FastAPI) -> None:
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the documentation of a route's refusals, for its `responses`."""
+    """Return the documentation of a route's refusals, for its `responses`; one that takes a body (413) has two more."""
     said = {
+        400: "The body cannot be read as JSON.",
         401: "The caller is not signed in.",
         403: "The caller's role, or the scope of its key, does not reach so far.",
         404: "There is no such thing in this company.",
         409: "It clashes with what is already there.",
         413: "The body is larger than 1 MiB.",
+        415: "The body is not sent as JSON.",
         422: "A field or parameter is missing, unknown or out of range; the document names it.",
         429: "The caller, or all callers of the company, asked too often; `Retry-After` says when to ask again.",
         502: "The store or partner did not answer as it should.",
@@ -259,5 +261,5 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     schema = {"$ref": "#/components/schemas/Problem"}
     return {
         status: {"description": said[status], "content": {MEDIA_TYPE: {"schema": schema}}}
-        for status in sorted({401, 403, 422, 429, *statuses})
+        for status in sorted({401, 403, 422, 429, *statuses, *({400, 415} if 413 in statuses else ())})
     }

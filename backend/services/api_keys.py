@@ -26,7 +26,7 @@ LONGEST_DAYS = 3650
 GRACE_HOURS = 24  # the old key's, after a rotation
 
 
-Scope = Annotated[str, Field(json_schema_extra={"enum": sorted(SCOPES)})]
+Scope = Annotated[str, Field(json_schema_extra={"enum": [*sorted(SCOPES)]})]
 
 
 class ApiKeyDraft(Draft):

@@ -49,7 +49,7 @@ class IntegrationDraft(Draft):
 
     agent_id: RowId
     name: Name
-    platform: str = Field(max_length=40, json_schema_extra={"enum": sorted(PLATFORMS)})
+    platform: str = Field(max_length=40, json_schema_extra={"enum": [*sorted(PLATFORMS)]})
     settings: dict[str, Any] = Field(default_factory=dict)
     credentials: dict[str, Any] = Field(default_factory=dict, repr=False)
     poll_interval_seconds: PollInterval | None = None
