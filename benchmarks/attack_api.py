@@ -144,7 +144,7 @@ def run_caller(place: Ground, caller: str, options: argparse.Namespace) -> dict[
 def run_control(options: argparse.Namespace) -> dict[str, Any]:
     """Attack the application with faults in it."""
     began = time.perf_counter()
-    with attack_control.served() as (url, document):
+    with attack_control.served() as (url, document, _):
         report = attack(url, document, None, {}, options)
     return row_of(CONTROL, report, options, time.perf_counter() - began)
 
@@ -211,6 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.examples = options.examples or (100 if options.long else 5)
     wanted = options.role or [*(CALLERS if options.long else SHORT_CALLERS), CONTROL]
     rows = {str(row["caller"]): row for row in (kept(NAME, options) if options.role else [])}
+    wanted += [] if CONTROL in {*rows, *wanted} else [CONTROL]
     with ground() as place:
         options.folder = place.folder
         for caller in wanted:

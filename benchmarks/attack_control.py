@@ -20,7 +20,9 @@ from starlette.responses import JSONResponse, Response
 from benchmarks.chaos_processes import free_port
 from benchmarks.servers import ROOT, die_with_parent
 
-FAULTS = 3
+FAULTS = 3  # kinds
+LEAK = 200_000  # bytes of one request
+KEPT: list[bytes] = []
 START_LIMIT = 30.0  # seconds
 
 
@@ -60,16 +62,23 @@ async def take_anything(request: Request) -> Response:
     return JSONResponse(json.loads(await request.body()))
 
 
+@app.post("/keeps")
+async def keep_something(thing: Thing) -> Thing:
+    """Keep something of every body for good."""
+    KEPT.append(bytes(LEAK))
+    return thing
+
+
 @contextmanager
-def served() -> Iterator[tuple[str, Any]]:
-    """Yield the application's URL and its document while it runs."""
+def served() -> Iterator[tuple[str, Any, int]]:
+    """Yield the application's URL, its document and its process id while it runs."""
     url = f"http://127.0.0.1:{(port := free_port())}"
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.attack_control", str(port)], cwd=ROOT, stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=die_with_parent,  # noqa: PLW1509  as there
     )  # fmt: skip
     try:
-        yield url, _document(url, time.monotonic() + START_LIMIT)
+        yield url, _document(url, time.monotonic() + START_LIMIT), process.pid
     finally:
         process.terminate()
         process.wait(timeout=START_LIMIT)

@@ -16,6 +16,12 @@ def resident_mb() -> float:
     return pages * resource.getpagesize() / 1e6
 
 
+def resident_mb_of(pid: int) -> float:
+    """Return another process's present resident memory in MB."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1e6
+
+
 def cpu_of(pid: int) -> float:
     """Return the CPU seconds, user and system, that another process has used so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -12,6 +12,7 @@ from backend.config import Settings
 from backend.main import create_app
 from backend.routers.problems import MEDIA_TYPE, TITLES
 from backend.routers.reference import TAGS, example_of, groups
+from backend.routers.sign_in import OPEN_PATHS
 from tests.routers.conftest import Web
 
 
@@ -48,7 +49,9 @@ def test_an_operation_says_what_it_refuses(name: str) -> None:
     operation = operations()[name]
     refusals = {status: answer for status, answer in operation["responses"].items() if status[0] == "4"}
     needed = (
-        {"401"} | ({"404", "422"} if "{" in name else set()) | ({"413", "422"} if "requestBody" in operation else set())
+        {"401"}
+        | ({"404", "422"} if "{" in name else set())
+        | ({"400", "413", "415", "422"} if "requestBody" in operation else set())
     )
     assert needed <= set(refusals)
     assert all(answer["content"][MEDIA_TYPE]["schema"]["$ref"].endswith("/Problem") for answer in refusals.values())
@@ -74,6 +77,51 @@ def test_a_parameter_says_what_it_means(name: str) -> None:
         "destination_id",
         "is_open",
     }
+
+
+def body_schema(name: str) -> dict[str, Any]:
+    schema = operations()[name]["requestBody"]["content"]["application/json"]["schema"]
+    return {**schema, "components": spec()["components"]}
+
+
+CHANGING = [name for name in operations() if name.startswith("patch ")]
+MAY_BE_EMPTY = {"website", "support_email", "phone", "country", "poll_interval_seconds"}
+
+
+@pytest.mark.parametrize("name", CHANGING)
+def test_changes_that_change_nothing_do_not_fit_their_schema(name: str) -> None:
+    assert not Draft202012Validator(body_schema(name)).is_valid({})
+
+
+@pytest.mark.parametrize("name", CHANGING)
+def test_null_fits_only_the_fields_that_may_be_emptied(name: str) -> None:
+    fields = spec()["components"]["schemas"][body_schema(name)["$ref"].rpartition("/")[2]]["properties"]
+    validator = Draft202012Validator(body_schema(name))
+    assert {field for field in fields if validator.is_valid({field: None})} == MAY_BE_EMPTY & set(fields)
+
+
+def test_only_what_is_open_to_everybody_asks_for_no_sign_in() -> None:
+    usual, schemes = spec()["security"], spec()["components"]["securitySchemes"]
+    assert {name for each in usual for name in each} == set(schemes)
+    open_to_all = {name.partition(" ")[2] for name, each in operations().items() if each.get("security", usual) == []}
+    assert open_to_all == OPEN_PATHS & spec()["paths"].keys()
+
+
+FITTING: dict[str, tuple[str, dict[str, Any], bool]] = {
+    "a platform": ("post /api/v1/companies/{company_id}/integrations", {"platform": "mock"}, True),
+    "no platform": ("post /api/v1/companies/{company_id}/integrations", {"platform": "magento"}, False),
+    "a scope": ("post /api/v1/keys", {"scopes": ["carts:read"]}, True),
+    "no scope": ("post /api/v1/keys", {"scopes": ["carts"]}, False),
+    "a web address": ("post /api/v1/companies", {"website": "HTTPS://acme.example"}, True),
+    "no web address": ("post /api/v1/companies", {"website": "acme.example"}, False),
+    "a long web address": ("post /api/v1/companies", {"website": "https://" + "x" * 493}, False),
+}
+
+
+@pytest.mark.parametrize(("name", "fields", "fits"), FITTING.values(), ids=FITTING)
+def test_what_a_service_refuses_does_not_fit_the_schema(name: str, fields: dict[str, Any], fits: bool) -> None:
+    body = example_of(spec(), operations()[name]["requestBody"]["content"]["application/json"]["schema"]) | fields
+    assert Draft202012Validator(body_schema(name)).is_valid(body) == fits
 
 
 def test_every_group_has_its_words_and_its_operations() -> None:

@@ -150,6 +150,23 @@ async def test_the_wrong_method_is_told_the_right_one(web: Web) -> None:
     assert answer.headers["allow"] == "POST"
 
 
+ALLOWED = {
+    "/api/v1/companies": "GET, POST",
+    "/api/v1/companies/c": "DELETE, GET, PATCH",
+    "/api/v1/companies/c/integrations/verify": "POST",
+    "/deliveries/hold": "GET, POST",
+    "/console/hold": "GET, POST",
+    "/static/console.css": "GET, HEAD",
+}
+
+
+@pytest.mark.parametrize(("address", "allowed"), ALLOWED.items())
+@pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "PROPFIND"])
+async def test_a_wrong_method_is_told_every_right_one(web: Web, method: str, address: str, allowed: str) -> None:
+    answer = await web.client.request(method, address)
+    assert (document(answer)["status"], answer.headers["allow"]) == (405, allowed)
+
+
 @pytest.mark.parametrize("company", ["x" * 37, "x" * 5_000, "a b", "%00", "..", "é", "%ff"])
 async def test_an_id_that_cannot_be_one_is_refused(web: Web, company: str) -> None:
     assert document(await web.client.get(f"/api/v1/companies/{company}/carts"))["status"] in {404, 422}
@@ -163,7 +180,10 @@ async def test_a_place_that_is_not_ours_is_refused(web: Web, after: str) -> None
     assert (told["status"], told["field"]) == (422, "query.after")
 
 
-@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00%2B14:00", "9999-12-31T23:59:59-14:00", "yesterday", "1e400"])
+@pytest.mark.parametrize(
+    "moment",
+    ["0001-01-01T00:00:00%2B14:00", "9999-12-31T23:59:59-14:00", "yesterday", "1e400", "0.5", "-1", "20260105"],
+)
 async def test_a_time_out_of_range_is_refused(web: Web, moment: str) -> None:
     assert document(await web.client.get(f"/api/v1/companies/x/carts?min_date={moment}"))["status"] == 422
 

@@ -1,0 +1,171 @@
+"""Does any mutated body, header, id or length make a fault of ours, and does the memory stay as it is?
+
+Every operation that takes a body, as the OpenAPI document tells, is sent its example with bits flipped, ends cut off,
+values, names, encodings, types and lengths that nobody should send, as raw bytes over loopback, to a real web process
+on PostgreSQL. The control is an application that breaks down for some bodies and keeps all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from backend.domain.access import Role
+from backend.routers.reference import example_of
+from benchmarks import attack_control
+from benchmarks.attack_api import known_ids
+from benchmarks.attack_fire import Told, fire
+from benchmarks.attack_kept import keep, read_options
+from benchmarks.attack_mutations import Aim, aims_of, shot
+from benchmarks.attack_scene import ALL, scene
+from benchmarks.grounds import ground
+from benchmarks.meter import resident_mb_of
+from benchmarks.pages import Check, Page, told
+
+LONG, SHORT, CONTROL = 100_000, 5_000, 2_000
+WARM_UP = 0.2  # share of the requests that are sent before the memory counts
+MOST_GROWTH = 8.0  # MB after the warm-up
+
+
+def example(document: Any, ids: dict[str, list[str]], schema: Any) -> Any:
+    """Return a valid body, with the id of an agent that is there."""
+    made = example_of(document, schema) if schema else ""
+    if isinstance(made, dict) and "agent_id" in made:
+        made = made | {"agent_id": ids["agent_id"][0]}
+    return made
+
+
+def attack(url: str, aims: Sequence[Aim], pid: int, count: int, seed: int) -> dict[str, Any]:
+    """Send so many requests after a warm-up; return what came of all of them, and the memory before and after."""
+    chance, began = random.Random(seed), time.perf_counter()
+    shots = (shot(chance, aims) for _ in itertools.count())
+    warm = asyncio.run(fire(url, itertools.islice(shots, round(count * WARM_UP))))
+    before = resident_mb_of(pid)
+    rest = asyncio.run(fire(url, itertools.islice(shots, count)))
+    return {
+        "seed": seed,
+        "operations": len(warm.operations | rest.operations),
+        "sent": warm.sent + rest.sent,
+        "faults": warm.faults + rest.faults,
+        "late": len(warm.late) + len(rest.late),
+        "no_http": warm.no_http + rest.no_http,
+        "silent": sum((warm.silent + rest.silent).values()),
+        "unlike": [each.raw[:300].decode("latin-1") for part in (warm, rest) for each in part.unlike],
+        "faulty": [(each.kind, each.raw[:2_000].decode("latin-1")) for part in (warm, rest) for each in part.faulty],
+        "kinds": _kinds(warm, rest),
+        "memory_mb": [round(before, 1), round(resident_mb_of(pid), 1)],
+        "seconds": round(time.perf_counter() - began),
+    }
+
+
+def _kinds(*parts: Told) -> dict[str, dict[str, int]]:
+    """Return how often each kind of request was answered with which class of status."""
+    found: dict[str, Counter[str]] = {}
+    for part in parts:
+        for kind, statuses in part.statuses.items():
+            for status, count in statuses.items():
+                found.setdefault(kind, Counter())[f"{status // 100}xx"] += count
+        for kind, count in part.silent.items():
+            found.setdefault(kind, Counter())["no answer"] += count
+    return {kind: dict(counts) for kind, counts in sorted(found.items())}
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Attack the product as the owner of all companies."""
+    with ground() as place, scene(place) as where:
+        document = where.ask("GET", "/openapi.json")
+        key = where.keys[Role.OWNER, ALL]
+        ids = known_ids(where, key)
+        bearer = ((b"authorization", f"Bearer {key.text}".encode()),)
+        first = {name: values[0] if values else "none" for name, values in ids.items()}
+        aims = aims_of(document, bearer, first, lambda schema: example(document, ids, schema))
+        row = attack(where.url, aims, where.process.pid, options.requests, options.seed)
+        row |= {"of": len(aims), "alive": where.process.poll() is None}
+        row["logged"] = where.log.read_text(errors="replace").count('"event":"request.failed"')
+        if row["faults"] or row["logged"]:
+            sys.stdout.write(where.words() + "\n")
+    return {"side": "the product", **row}
+
+
+def run_control(options: argparse.Namespace) -> dict[str, Any]:
+    """Attack the application with faults in it."""
+    with attack_control.served() as (url, document, pid):
+        aims = aims_of(document, (), {}, lambda schema: example_of(document, schema) if schema else {"name": "a"})
+        row = attack(url, aims, pid, CONTROL, options.seed)
+    return {"side": "control", "of": len(aims), "alive": True, "logged": 0, **row, "faulty": [], "unlike": []}
+
+
+def page(rows: Sequence[dict[str, Any]], options: argparse.Namespace) -> Page:
+    """Return the page."""
+    product, control = rows
+    made = Page(
+        "attack-bodies",
+        "Mutated bodies, headers, ids and lengths at every operation that takes a body",
+        f"{product['sent']:,} requests, seed {options.seed}, to one web process on PostgreSQL set up as in production, "
+        f"rate limits off; {round(WARM_UP * 100)} % more come first as a warm-up",
+        (
+            "side",
+            "operations",
+            "requests",
+            "answers of 5xx",
+            "faults logged",
+            "no answer in time",
+            "MB before",
+            "after",
+            "s",
+        ),
+        raw=list(rows),
+    )
+    for row in rows:
+        counts = [f"{row['sent']:,}", row["faults"], row["logged"], row["late"], *row["memory_mb"], row["seconds"]]
+        made.rows.append([row["side"], f"{row['operations']} of {row['of']}", *counts])
+    grown, control_grown = (row["memory_mb"][1] - row["memory_mb"][0] for row in rows)
+    found = product["faults"] + product["logged"] + product["late"]
+    made.checks = [
+        Check("no answer of 5xx, no fault logged, none without an answer in time", f"{found}", not found),
+        Check(
+            f"memory grows by less than {MOST_GROWTH:.0f} MB after the warm-up", f"{grown:+.1f} MB", grown < MOST_GROWTH
+        ),
+        Check(
+            "every refusal of the application is a problem document",
+            f"{len(product['unlike'])} are not",
+            not product["unlike"],
+        ),
+        Check("the control's faults are counted", f"{control['faults']}", control["faults"] > 0),
+        Check("the control's memory is seen to grow", f"{control_grown:+.1f} MB", control_grown >= MOST_GROWTH),
+    ]
+    kinds = "\n".join(f"- {kind}: {_counted(counts)}" for kind, counts in product["kinds"].items())
+    made.notes = (
+        f"What was sent to the product, and what was answered:\n\n{kinds}\n\nNo answer: the request promised more than "
+        f"came, so there was nothing to answer. {product['no_http']:,} requests were no HTTP, which the server itself "
+        "answered, with a 400 in plain text."
+    )
+    return made
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the attack; return 1 when something was found."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.attack_bodies", description=__doc__)
+    parser.add_argument("--requests", type=int, help=f"requests; {SHORT:,}, or {LONG:,} with --long")
+    options = read_options(parser, arguments)
+    options.requests = options.requests or (LONG if options.long else SHORT)
+    told(f"{options.requests} requests, seed {options.seed}")
+    rows = [run(options), run_control(options)]
+    for kind, raw in rows[0]["faulty"]:
+        sys.stdout.write(f"5xx for {kind}: {raw[:600]!r}\n")
+    return keep(page(rows, options), options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
