@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import itertools
 import random
+import re
 import sys
 import time
 from collections import Counter
@@ -23,7 +24,7 @@ from benchmarks import attack_control
 from benchmarks.attack_api import known_ids
 from benchmarks.attack_fire import Told, fire
 from benchmarks.attack_kept import keep, read_options
-from benchmarks.attack_mutations import Aim, aims_of, shot
+from benchmarks.attack_mutations import Aim, Shot, aims_of, shot
 from benchmarks.attack_scene import ALL, scene
 from benchmarks.grounds import ground
 from benchmarks.meter import resident_mb_of
@@ -57,12 +58,17 @@ def attack(url: str, aims: Sequence[Aim], pid: int, count: int, seed: int) -> di
         "late": len(warm.late) + len(rest.late),
         "no_http": warm.no_http + rest.no_http,
         "silent": sum((warm.silent + rest.silent).values()),
-        "unlike": [each.raw[:300].decode("latin-1") for part in (warm, rest) for each in part.unlike],
-        "faulty": [(each.kind, each.raw[:2_000].decode("latin-1")) for part in (warm, rest) for each in part.faulty],
+        "unlike": [shown(each, 300) for part in (warm, rest) for each in part.unlike],
+        "faulty": [(each.kind, shown(each, 2_000)) for part in (warm, rest) for each in part.faulty],
         "kinds": _kinds(warm, rest),
         "memory_mb": [round(before, 1), round(resident_mb_of(pid), 1)],
         "seconds": round(time.perf_counter() - began),
     }
+
+
+def shown(one: Shot, length: int) -> str:
+    """Return the beginning of a request, without its key."""
+    return re.sub(r"crk_live_\w+", "crk_...", one.raw[:length].decode("latin-1"))
 
 
 def _kinds(*parts: Told) -> dict[str, dict[str, int]]:
