@@ -88,7 +88,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     with ground() as place, scene(place) as where:
         document = where.ask("GET", "/openapi.json")
         key = where.keys[Role.OWNER, ALL]
-        ids = known_ids(where, key)
+        ids = known_ids(where, document, key)
         bearer = ((b"authorization", f"Bearer {key.text}".encode()),)
         first = {name: values[0] if values else "none" for name, values in ids.items()}
         aims = aims_of(document, bearer, first, lambda schema: example(document, ids, schema))
