@@ -16,6 +16,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.error
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,9 @@ from benchmarks.pages import Check, Page, told
 from benchmarks.servers import ROOT, die_with_parent
 
 NAME = "attack-api"
-CALLERS = [f"{role}, {reach}" for role, reach in itertools.product(reversed(Role), (ALL, ONE))] + ["nobody"]
+PERSON, NOBODY = "a person, owner", "nobody"
+CALLERS = [f"{role}, {reach}" for role, reach in itertools.product(reversed(Role), (ALL, ONE))]
+CALLERS += [PERSON, NOBODY]
 CONTROL = "control"
 SHORT_CALLERS = (f"{Role.OWNER}, {ALL}", f"{Role.VIEWER}, {ONE}")
 REAL = 0.7  # how often a real id is drawn: with made-up ones all that could be found is 404
@@ -47,11 +50,14 @@ def known_ids(where: Scene, document: Any, own: Key | None) -> dict[str, list[st
     for path in document["paths"]:
         above, _, last = path.rpartition("/")
         name = last.strip("{}")
-        if name == last or name == "company_id" or "get" not in document["paths"].get(above, {}):
+        if name in {last, "company_id"} or "get" not in document["paths"].get(above, {}):
             continue
-        rows = where.ask("GET", above.replace("{company_id}", where.company))["items"]
+        try:
+            rows = where.ask("GET", above.replace("{company_id}", where.company))["items"]
+        except urllib.error.HTTPError:
+            continue  # nothing of the owner's key: what a person has, for example
         ids = [row.get(name) or row["id"] for row in rows]
-        found.setdefault(name, []).extend([each for each in ids if own is None or each != own.id][:DRAWN])
+        found.setdefault(name, []).extend([each for each in ids if own is None or each not in own.ids][:DRAWN])
     return found
 
 
@@ -85,7 +91,9 @@ def attack(url: str, document: Any, key: Key | None, ids: dict[str, list[str]], 
         "--no-color",
         *(["--max-time", str(options.time)] if options.time else []),
     ]
-    own = {"ATTACK_KEY": key.text, "ATTACK_KEY_ID": key.id, "ATTACK_OTHER_KEY_ID": ids["key_id"][0]} if key else {}
+    own = {}
+    if key is not None:
+        own = {"ATTACK_KEY": key.text, "ATTACK_OWN_IDS": " ".join(key.ids), "ATTACK_OTHER_ID": ids["key_id"][0]}
     done = subprocess.run(
         command, cwd=ROOT, env={**os.environ, "NO_PROXY": "*", **own}, capture_output=True, text=True, check=False,
         preexec_fn=die_with_parent,
@@ -119,9 +127,11 @@ def row_of(caller: str, report: Any, options: argparse.Namespace, seconds: float
 
 
 def key_of(where: Scene, caller: str) -> Key | None:
-    """Return the caller's key; None for nobody."""
+    """Return what the caller shows; None for nobody."""
+    if caller == PERSON:
+        return where.sign_in()
     role, _, reach = caller.partition(", ")
-    return where.keys[Role(role), reach] if reach else None
+    return None if caller == NOBODY else where.keys[Role(role), reach]
 
 
 def run_caller(place: Ground, caller: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -191,8 +201,8 @@ def page(rows: Sequence[dict[str, Any]], options: argparse.Namespace) -> Page:
         "the schema forbids or refused that it allows, a missing or wrong `Allow`, an open operation that should be "
         "closed, a removed thing that is still there. Set aside: refusals (422) of what the schema allows where no "
         f"schema can state the rule:\n\n{reasons}\n\nNor is the 404 for another company's agent in a body a break. The "
-        "attack's own key is never revoked or rotated: another one is, in its place. Whether one company's keys open "
-        "another's things is for the matrix of routes and roles to find: this attack only sees that nothing breaks."
+        "attack's own key or session is never revoked, rotated or ended: another one is, in its place. Whether one "
+        "company's keys open another's things is for the matrix of routes and roles to find: here nothing may break."
     )
     return made
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import itertools
 import random
 import re
 import sys
 import time
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from backend.domain.access import Role
@@ -31,6 +30,7 @@ from benchmarks.meter import resident_mb_of
 from benchmarks.pages import Check, Page, told
 
 LONG, SHORT, CONTROL = 100_000, 5_000, 2_000
+VOLLEY = 10_000  # requests of one session
 WARM_UP = 0.2  # share of the requests that are sent before the memory counts
 MOST_GROWTH = 8.0  # MB after the warm-up
 
@@ -43,32 +43,40 @@ def example(document: Any, ids: dict[str, list[str]], schema: Any) -> Any:
     return made
 
 
-def attack(url: str, aims: Sequence[Aim], pid: int, count: int, seed: int) -> dict[str, Any]:
-    """Send so many requests after a warm-up; return what came of all of them, and the memory before and after."""
-    chance, began = random.Random(seed), time.perf_counter()
-    shots = (shot(chance, aims) for _ in itertools.count())
-    warm = asyncio.run(fire(url, itertools.islice(shots, round(count * WARM_UP))))
-    before = resident_mb_of(pid)
-    rest = asyncio.run(fire(url, itertools.islice(shots, count)))
+def attack(url: str, arm: Callable[[], Sequence[Aim]], pid: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Send so many requests after a warm-up; return what came of all of them, and the memory before and after.
+
+    `arm` is asked for valid requests now and then: what they are signed with lasts a quarter of an hour.
+    """
+    chance, began, count = random.Random(options.seed), time.perf_counter(), options.requests
+    warm = _volley(url, arm(), chance, round(count * WARM_UP))
+    before, parts = resident_mb_of(pid), [warm]
+    for first in range(0, count, VOLLEY):
+        parts.append(_volley(url, arm(), chance, min(VOLLEY, count - first)))
+        told(f"{sum(part.sent for part in parts):,} sent, {sum(part.faults for part in parts)} answered with 5xx")
     return {
-        "seed": seed,
-        "operations": len(warm.operations | rest.operations),
-        "sent": warm.sent + rest.sent,
-        "faults": warm.faults + rest.faults,
-        "late": len(warm.late) + len(rest.late),
-        "no_http": warm.no_http + rest.no_http,
-        "silent": sum((warm.silent + rest.silent).values()),
-        "unlike": [shown(each, 300) for part in (warm, rest) for each in part.unlike],
-        "faulty": [(each.kind, shown(each, 2_000)) for part in (warm, rest) for each in part.faulty],
-        "kinds": _kinds(warm, rest),
+        "seed": options.seed,
+        "operations": len({name for part in parts for name in part.operations}),
+        "sent": sum(part.sent for part in parts),
+        "faults": sum(part.faults for part in parts),
+        "late": sum(len(part.late) for part in parts),
+        "no_http": sum(part.no_http for part in parts),
+        "silent": sum(sum(part.silent.values()) for part in parts),
+        "unlike": [shown(each, 300) for part in parts for each in part.unlike],
+        "faulty": [(each.kind, shown(each, 2_000)) for part in parts for each in part.faulty],
+        "kinds": _kinds(*parts),
         "memory_mb": [round(before, 1), round(resident_mb_of(pid), 1)],
         "seconds": round(time.perf_counter() - began),
     }
 
 
+def _volley(url: str, aims: Sequence[Aim], chance: random.Random, count: int) -> Told:
+    return asyncio.run(fire(url, (shot(chance, aims) for _ in range(count))))
+
+
 def shown(one: Shot, length: int) -> str:
-    """Return the beginning of a request, without its key."""
-    return re.sub(r"crk_live_\w+", "crk_...", one.raw[:length].decode("latin-1"))
+    """Return the beginning of a request, without what it is signed with."""
+    return re.sub(r"(?im)^(authorization: bearer ).*", r"\1...", one.raw[:length].decode("latin-1"))
 
 
 def _kinds(*parts: Told) -> dict[str, dict[str, int]]:
@@ -84,16 +92,19 @@ def _kinds(*parts: Told) -> dict[str, dict[str, int]]:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Attack the product as the owner of all companies."""
+    """Attack the product as a person who is owner of all companies, so that one's own account is attacked too."""
     with ground() as place, scene(place) as where:
         document = where.ask("GET", "/openapi.json")
         key = where.keys[Role.OWNER, ALL]
         ids = known_ids(where, document, key)
-        bearer = ((b"authorization", f"Bearer {key.text}".encode()),)
-        first = {name: values[0] if values else "none" for name, values in ids.items()}
-        aims = aims_of(document, bearer, first, lambda schema: example(document, ids, schema))
-        row = attack(where.url, aims, where.process.pid, options.requests, options.seed)
-        row |= {"of": len(aims), "alive": where.process.poll() is None}
+        first = defaultdict(lambda: "none", {name: values[0] for name, values in ids.items() if values})
+
+        def arm() -> list[Aim]:
+            bearer = ((b"authorization", f"Bearer {where.sign_in().text}".encode()),)
+            return aims_of(document, bearer, first, lambda schema: example(document, ids, schema))
+
+        row = attack(where.url, arm, where.process.pid, options)
+        row |= {"of": len(arm()), "alive": where.process.poll() is None}
         row["logged"] = where.log.read_text(errors="replace").count('"event":"request.failed"')
         if row["faults"] or row["logged"]:
             sys.stdout.write(where.words() + "\n")
@@ -104,7 +115,7 @@ def run_control(options: argparse.Namespace) -> dict[str, Any]:
     """Attack the application with faults in it."""
     with attack_control.served() as (url, document, pid):
         aims = aims_of(document, (), {}, lambda schema: example_of(document, schema) if schema else {"name": "a"})
-        row = attack(url, aims, pid, CONTROL, options.seed)
+        row = attack(url, lambda: aims, pid, argparse.Namespace(**{**vars(options), "requests": CONTROL}))
     return {"side": "control", "of": len(aims), "alive": True, "logged": 0, **row, "faulty": [], "unlike": []}
 
 

@@ -12,7 +12,7 @@ import schemathesis
 from schemathesis.core.failures import Failure
 from schemathesis.core.transport import Response
 
-OWN_ID, OTHER_ID = os.environ.get("ATTACK_KEY_ID", ""), os.environ.get("ATTACK_OTHER_KEY_ID", "")
+OWN_IDS, OTHER_ID = os.environ.get("ATTACK_OWN_IDS", "").split(), os.environ.get("ATTACK_OTHER_ID", "")
 REFUSED, NOT_FOUND = "ST202", "ST302"  # what was allowed by the schema is refused; what was just made is not there
 
 
@@ -29,6 +29,7 @@ RULES = (
     Rule("`after` is a token: only one that a list gave out leads anywhere", r"^(query\.)?after$"),
     Rule("each platform takes its own settings and credentials", r"^(body\.)?(settings|credentials)\b"),
     Rule("an address is looked at as a whole: scheme, host, port, no user in it", r"^(body\.)?url$"),
+    Rule("an e-mail address is looked at as a whole", r"^(body\.)?email$"),
     Rule("a signing secret is looked at as a whole", r"^(body\.)?secret$"),
     Rule("text that nobody can see or store is refused", detail="cannot be shown|NUL character|surrogate pair"),
     Rule("spaces around a text do not count", detail="the text is empty or too short"),
@@ -38,9 +39,10 @@ RULES = (
 
 @schemathesis.hook
 def before_call(context: schemathesis.HookContext, case: schemathesis.Case[Any], kwargs: dict[str, Any]) -> None:
-    """Aim what is meant for the attack's own key at another one: all that follows would be 401."""
-    if OWN_ID and case.path_parameters and case.path_parameters.get("key_id") == OWN_ID:
-        case.path_parameters["key_id"] = OTHER_ID
+    """Aim what is meant for the attack's own key, session or person at another: all that follows would be 401."""
+    for name, value in dict(case.path_parameters or {}).items():
+        if value in OWN_IDS:
+            case.path_parameters[name] = OTHER_ID
 
 
 @schemathesis.hook

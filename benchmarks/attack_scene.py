@@ -22,6 +22,7 @@ from typing import Any
 
 from backend.config import Settings
 from backend.domain.access import LOCAL_OWNER, Role
+from backend.domain.ids import new_id
 from backend.services.agent_integrations import AgentDraft
 from backend.services.api_keys import ApiKeyDraft, MadeKey
 from backend.services.companies import CompanyDraft
@@ -36,31 +37,46 @@ START_LIMIT = 60.0  # seconds
 ALL, ONE = "all companies", "one company"
 
 
+PASSWORD = "copper lantern under nine stairs"
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key of the scene: its id, by which it can be revoked, and what is sent."""
+    """What a caller shows, and the ids under which it could be taken away: a key's, or a session's and a person's."""
 
-    id: str
+    ids: tuple[str, ...]
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A running web process. `keys` by role and reach, `stranger` an owner's of the other company."""
+    """A running web process. `keys` by role and reach."""
 
     url: str
     keys: dict[tuple[Role, str], Key]
-    stranger: Key
     company: str
     process: subprocess.Popen[bytes]
     log: Path
 
-    def ask(self, method: str, path: str) -> Any:
+    def ask(self, method: str, path: str, body: object | None = None) -> Any:
         """Return the JSON that the service answers to the owner of all companies. Raises `HTTPError`."""
-        bearer = {"Authorization": f"Bearer {self.keys[Role.OWNER, ALL].text}"}
-        request = urllib.request.Request(self.url + path, method=method, headers=bearer)  # noqa: S310  loopback only
+        headers = {"Authorization": f"Bearer {self.keys[Role.OWNER, ALL].text}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, headers, method=method)  # noqa: S310  loopback only
         with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
             return json.load(answer)
+
+    def sign_in(self) -> Key:
+        """Let a new person in, an owner of all companies, who signs in; it is good for a quarter of an hour.
+
+        Somebody new each time: an attack on an account shuts it for a while.
+        """
+        account, email = "/api/v1/account", f"{new_id()}@example.com"
+        link = self.ask("POST", "/api/v1/invitations", {"email": email, "role": Role.OWNER})["url"]
+        arriving = {"code": link.partition("#")[2], "name": "Ada Lovelace", "password": PASSWORD}
+        person = self.ask("POST", f"{account}/join", arriving)["person_id"]
+        signed = self.ask("POST", f"{account}/sign-in", {"email": email, "password": PASSWORD})
+        return Key((signed["session_id"], person), signed["access_token"])
 
     def words(self) -> str:
         """Return the end of the process's log."""
@@ -78,26 +94,27 @@ def scene(where: Ground) -> Iterator[Scene]:
         settings = where.settings(url, env="production", outbound_allow_loopback=False)
         settings |= {"run_loops": False, "rate_limit_caller": 0, "rate_limit_company": 0, "log_format": "json"}
         settings |= {"host": "127.0.0.1", "port": free_port(), "log_level": "warning"}
-        keys, stranger, company = asyncio.run(_furnish(Settings(_env_file=None, **settings)))
+        keys, company = asyncio.run(_furnish(Settings(_env_file=None, **settings)))
         log = where.folder / f"web-{settings['port']}.log"
         process = stack.enter_context(_served(settings, log))
-        made = Scene(f"http://127.0.0.1:{settings['port']}", keys, stranger, company, process, log)
+        made = Scene(f"http://127.0.0.1:{settings['port']}", keys, company, process, log)
         made.ask("POST", "/polling/abandoned-cart/test-once")  # the carts of the made-up stores, and deliveries
         yield made
         if process.poll() is not None:
             raise RuntimeError(f"the web process ended with {process.returncode}:\n{log.read_text()[-3000:]}")
 
 
-async def _furnish(settings: Settings) -> tuple[dict[tuple[Role, str], Key], Key, str]:
+async def _furnish(settings: Settings) -> tuple[dict[tuple[Role, str], Key], str]:
     """Make two companies with made-up stores, and a key for every role and reach."""
     services = await build_services(settings)
     try:
-        company, other = await _company(services, "Acme"), await _company(services, "Bolt")
+        company = await _company(services, "Acme")
+        await _company(services, "Bolt")
         keys = {}
         for role in Role:
             keys[role, ALL] = await _key(services, None, role)
             keys[role, ONE] = await _key(services, company, role)
-        return keys, await _key(services, other, Role.OWNER), company
+        return keys, company
     finally:
         await services.aclose()
 
@@ -116,7 +133,7 @@ async def _company(services: Services, name: str) -> str:
 
 async def _key(services: Services, company: str | None, role: Role) -> Key:
     made: MadeKey = await services.keys.create(company, ApiKeyDraft(name=f"attack {role}", role=role), LOCAL_OWNER)
-    return Key(made.api_key.id, made.key)
+    return Key((made.api_key.id,), made.key)
 
 
 @contextmanager

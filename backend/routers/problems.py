@@ -35,6 +35,7 @@ from backend.routers.rendering import page
 
 MEDIA_TYPE = "application/problem+json"
 ERRORS_SHOWN = 20
+TOLD_TO_ALL = ("allow", "retry-after")  # headers of a refusal that a page has too
 TEXT_SHOWN = 200  # characters of anything that came from the caller
 
 # The first class in an error's ancestry that is listed here decides.
@@ -221,7 +222,9 @@ def _for_reader(request: Request, answer: Response) -> Response:
         return answer
     said = json.loads(bytes(answer.body))
     words = ". ".join(filter(None, (said["detail"], said.get("remedy"))))
-    return page("refused.html", answer.status_code, here="", title=said["title"], words=words)
+    made = page("refused.html", answer.status_code, here="", title=said["title"], words=words)
+    made.headers.update({name: answer.headers[name] for name in TOLD_TO_ALL if name in answer.headers})
+    return made
 
 
 def add_handlers(app: FastAPI) -> None:

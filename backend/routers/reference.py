@@ -41,7 +41,7 @@ TAGS: list[dict[str, Any]] = [
     {"name": "health", "description": "For load balancers and monitors."},
 ]
 SIGN_IN: dict[str, Any] = {
-    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key (crk_...); docs/access.md tells of them."}
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key (crk_...), or a person's access token."}
 }
 METHODS = ("get", "post", "put", "patch", "delete")
 Spec = Mapping[str, Any]

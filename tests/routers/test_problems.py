@@ -167,6 +167,13 @@ async def test_a_wrong_method_is_told_every_right_one(web: Web, method: str, add
     assert (document(answer)["status"], answer.headers["allow"]) == (405, allowed)
 
 
+async def test_a_page_of_a_wrong_method_tells_the_right_ones_too(web: Web) -> None:
+    answer = await web.client.put("/console/hold", headers={"Accept": "text/html"})
+    assert (answer.status_code, answer.headers["content-type"][:9], answer.headers["allow"]) == (
+        405, "text/html", "GET, POST",
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("company", ["x" * 37, "x" * 5_000, "a b", "%00", "..", "é", "%ff"])
 async def test_an_id_that_cannot_be_one_is_refused(web: Web, company: str) -> None:
     assert document(await web.client.get(f"/api/v1/companies/{company}/carts"))["status"] in {404, 422}
