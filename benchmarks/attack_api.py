@@ -35,6 +35,7 @@ PERSON, NOBODY = "a person, owner", "nobody"
 CALLERS = [f"{role}, {reach}" for role, reach in itertools.product(reversed(Role), (ALL, ONE))]
 CALLERS += [PERSON, NOBODY]
 CONTROL = "control"
+PHASES, QUICK = "examples,coverage,fuzzing,stateful", "examples,fuzzing,stateful"  # coverage: boundary values
 SHORT_CALLERS = (f"{Role.OWNER}, {ALL}", f"{Role.VIEWER}, {ONE}")
 REAL = 0.7  # how often a real id is drawn: with made-up ones all that could be found is 404
 DRAWN = 5  # ids of each kind
@@ -84,7 +85,16 @@ def attack(url: str, document: Any, key: Key | None, ids: dict[str, list[str]], 
     (folder / "attack.toml").write_text("\n".join(configuration(ids, signs_in=key is not None)) + "\n")
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(folder / "attack.toml"), "run"]
     command += [str(folder / "openapi.json"), "--url", url, "--seed", str(options.seed), "--continue-on-failure"]
-    command += ["-n", str(options.examples), "--report", "json", "--report-json-path", str(folder / "report.json")]
+    command += [
+        "--phases",
+        options.phases,
+        "-n",
+        str(options.examples),
+        "--report",
+        "json",
+        "--report-json-path",
+        str(folder / "report.json"),
+    ]
     command += [
         "--generation-database",
         "none",
@@ -121,7 +131,7 @@ def row_of(caller: str, report: Any, options: argparse.Namespace, seconds: float
         "failures": failures,
         "aside": report["filtered"],
         "not_run": [each["title"] for each in report["errors"]],
-        "phases": {name: state["status"] for name, state in (report["phases"] or {}).items()},
+        "phases": options.phases,
         "seconds": round(seconds),
     }
 
@@ -162,10 +172,11 @@ def page(rows: Sequence[dict[str, Any]], options: argparse.Namespace) -> Page:
     made = Page(
         NAME,
         "The whole OpenAPI document, asked what it allows and what it forbids",
-        "Schemathesis, all checks; examples, coverage, fuzzing and stateful phases; a web process on PostgreSQL, asked "
+        "Schemathesis, all checks; a web process on PostgreSQL, asked "
         "over loopback, set up as in production but for its rate limits, which are off",
         (
             "caller",
+            "phases",
             "operations",
             "cases",
             "examples per operation",
@@ -180,7 +191,9 @@ def page(rows: Sequence[dict[str, Any]], options: argparse.Namespace) -> Page:
     for row in rows:
         counts = [row["seed"], row["server_errors"] + row.get("faults_logged", 0), row["breaks"], row["aside"]]
         operations = f"{row['operations']} of {row['of']}"
-        made.rows.append([row["caller"], operations, f"{row['cases']:,}", row["examples"], *counts, row["seconds"]])
+        made.rows.append(
+            [row["caller"], row["phases"], operations, f"{row['cases']:,}", row["examples"], *counts, row["seconds"]]
+        )
     errors = sum(row["server_errors"] + row["faults_logged"] for row in runs)
     breaks = sum(row["breaks"] for row in runs)
     missed = sum(row["of"] - row["operations"] for row in runs) + sum(len(row["not_run"]) for row in runs)
@@ -223,6 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with ground() as place:
         options.folder = place.folder
         for caller in wanted:
+            options.phases = PHASES if options.long or caller in {SHORT_CALLERS[0], CONTROL} else QUICK
             rows[caller] = run_control(options) if caller == CONTROL else run_caller(place, caller, options)
             told(f"{caller}: {rows[caller]['cases']} cases, {rows[caller]['failures'] or 'nothing found'}")
     return keep(page([rows[each] for each in (*CALLERS, CONTROL) if each in rows], options), options)
