@@ -81,6 +81,7 @@ REMEDIES: Mapping[int, str] = {
     404: "check the ids in the address",
     409: "read it again, then repeat the change",
     422: FALLBACK,
+    429: "wait as long as Retry-After says",
 }
 
 

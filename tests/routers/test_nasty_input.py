@@ -23,6 +23,7 @@ from backend.services.overview import read_place, write_place
 from backend.store.listings import Place
 from tests.factories import make_agent, make_company, make_destination, make_integration
 from tests.routers.conftest import Web
+from tests.routers.persons import signed_in
 
 IN_ADDRESSES = [
     "%00", "%ff", "%ED%A0%80", "x" * 5_000, "..%2f..%2fetc", "'%20OR%201=1--", "%F0%9F%92%A5", "-1", "0", "%", "%25",
@@ -67,6 +68,12 @@ async def known(web: Web) -> dict[str, str]:
     }
 
 
+@pytest.fixture
+async def headers(web: Web, path: str) -> dict[str, str]:
+    """Return what the caller is signed in with: one's own account is for a person alone."""
+    return (await signed_in(web)).headers if path.startswith("/api/v1/account") else {}
+
+
 def addresses(path: str, operation: dict[str, Any], known: dict[str, str]) -> Iterator[str]:
     """Yield the operation's address with one nasty part at a time."""
     usual = path.format(**known)
@@ -101,9 +108,11 @@ def assert_is_refused_well(answer: httpx.Response) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), operations(), ids=str)
-async def test_no_address_makes_a_fault_of_ours(web: Web, known: dict[str, str], method: str, path: str) -> None:
+async def test_no_address_makes_a_fault_of_ours(
+    web: Web, known: dict[str, str], headers: dict[str, str], method: str, path: str
+) -> None:
     for address in addresses(path, spec()["paths"][path][method], known):
-        answer = await web.client.request(method, address)
+        answer = await web.client.request(method, address, headers=headers)
         assert answer.status_code < 500, f"{address}: {answer.text}"
         if not answer.is_success:
             assert_is_refused_well(answer)
@@ -115,10 +124,12 @@ async def test_no_address_makes_a_fault_of_ours(web: Web, known: dict[str, str],
     [(method, path) for method, path in operations() if "requestBody" in spec()["paths"][path][method]],
     ids=str,
 )
-async def test_no_body_makes_a_fault_of_ours(web: Web, known: dict[str, str], method: str, path: str) -> None:
+async def test_no_body_makes_a_fault_of_ours(
+    web: Web, known: dict[str, str], headers: dict[str, str], method: str, path: str
+) -> None:
     for body in bodies(spec()["paths"][path][method]):
         answer = await web.client.request(
-            method, path.format(**known), content=body, headers={"Content-Type": "application/json"}
+            method, path.format(**known), content=body, headers={"Content-Type": "application/json"} | headers
         )
         assert answer.status_code < 500, f"{body[:200]}: {answer.text}"
         if not answer.is_success:
@@ -126,8 +137,10 @@ async def test_no_body_makes_a_fault_of_ours(web: Web, known: dict[str, str], me
 
 
 @pytest.mark.parametrize(("method", "path"), operations(), ids=str)
-async def test_an_unknown_parameter_is_refused(web: Web, known: dict[str, str], method: str, path: str) -> None:
-    answer = await web.client.request(method, f"{path.format(**known)}?intervall=5")
+async def test_an_unknown_parameter_is_refused(
+    web: Web, known: dict[str, str], headers: dict[str, str], method: str, path: str
+) -> None:
+    answer = await web.client.request(method, f"{path.format(**known)}?intervall=5", headers=headers)
     assert answer.status_code == 422
     assert answer.json()["field"] == "query.intervall"
     assert_is_refused_well(answer)
@@ -138,8 +151,10 @@ async def test_an_unknown_parameter_is_refused(web: Web, known: dict[str, str], 
     [(method, path) for method, path in operations() if "requestBody" not in spec()["paths"][path][method]],
     ids=str,
 )
-async def test_a_body_that_nobody_reads_is_refused(web: Web, known: dict[str, str], method: str, path: str) -> None:
-    answer = await web.client.request(method, path.format(**known), json={"interval": 5})
+async def test_a_body_that_nobody_reads_is_refused(
+    web: Web, known: dict[str, str], headers: dict[str, str], method: str, path: str
+) -> None:
+    answer = await web.client.request(method, path.format(**known), json={"interval": 5}, headers=headers)
     assert (answer.status_code, answer.json()["field"]) == (422, "body")
     assert_is_refused_well(answer)
 
