@@ -80,7 +80,7 @@ lock: .venv/.installed-dev  ## make the locks anew; UPGRADE=1 takes the newest v
 	@scripts/lock_requirements.sh $(if $(UPGRADE),--upgrade)
 
 clean:  ## remove caches and reports; .venv and databases stay
-	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis htmlcov .coverage .coverage.*
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .schemathesis htmlcov .coverage .coverage.*
 	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 .venv/.installed: requirements.txt
