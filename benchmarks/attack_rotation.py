@@ -65,7 +65,13 @@ class Site:
     def settings(self) -> dict[str, Any]:
         """Return a process's settings."""
         names = {"master_key": self.masters[0], "master_key_others": self.masters[1], "log_format": "json"}
-        return {**names, "rate_limit_caller": 0, "rate_limit_company": 0, "lease_seconds": LEASE}
+        return {
+            **names,
+            "rate_limit_caller": 0,
+            "rate_limit_company": 0,
+            "rate_limit_anonymous": 0,
+            "lease_seconds": LEASE,
+        }
 
     async def start(self, name: str) -> None:
         """Start a process: `web...` or `worker...`."""

@@ -92,7 +92,13 @@ def scene(where: Ground) -> Iterator[Scene]:
     with ExitStack() as stack:
         url = stack.enter_context(where.url("postgresql"))
         settings = where.settings(url, env="production", outbound_allow_loopback=False)
-        settings |= {"run_loops": False, "rate_limit_caller": 0, "rate_limit_company": 0, "log_format": "json"}
+        settings |= {
+            "run_loops": False,
+            "rate_limit_caller": 0,
+            "rate_limit_company": 0,
+            "rate_limit_anonymous": 0,
+            "log_format": "json",
+        }
         settings |= {"host": "127.0.0.1", "port": free_port(), "log_level": "warning"}
         keys, company = asyncio.run(_furnish(Settings(_env_file=None, **settings)))
         log = where.folder / f"web-{settings['port']}.log"

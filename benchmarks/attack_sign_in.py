@@ -53,6 +53,7 @@ def served(host: str) -> Iterator[int]:
         (Path(folder) / "web.log").open("wb") as log,
     ):
         settings = {"DATABASE_URL": f"sqlite:///{folder}/carts.db", "RUN_LOOPS": "false", "RATE_LIMIT_CALLER": "0"}
+        settings["RATE_LIMIT_ANONYMOUS"] = "0"
         process = subprocess.Popen(
             [sys.executable, "-m", "uvicorn", "backend.main:app", "--fd", str(listener.fileno())],
             cwd=ROOT, env={**os.environ, **settings}, stdout=log, stderr=log, pass_fds=[listener.fileno()],

@@ -109,7 +109,10 @@ class Field:
         """Return settings on a database, without limits on how often one may ask."""
         url = self.where.server.url(database)
         return Settings(
-            _env_file=None, **self.where.settings(url, rate_limit_caller=0, rate_limit_company=0, run_loops=False)
+            _env_file=None,
+            **self.where.settings(
+                url, rate_limit_caller=0, rate_limit_company=0, rate_limit_anonymous=0, run_loops=False
+            ),
         )
 
 

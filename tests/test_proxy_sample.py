@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from backend.config import ROOT
-from backend.routers.edge import BODY_LIMIT
+from backend.routers.bodies import BODY_LIMIT
 
 SAMPLE = ROOT / "deploy" / "nginx.conf"
 TOKEN = re.compile(r"""\s+ | \#[^\n]* | ("[^"]*"|'[^']*'|[{};]|[^\s{};"'\#]+)""", re.VERBOSE)

@@ -14,6 +14,7 @@ from backend.domain.access import LOCAL_OWNER, Caller
 from backend.domain.acting import acting_as
 from backend.domain.api_keys import KEY_HEAD
 from backend.errors import NotSignedIn, ServiceError
+from backend.routers.pace import too_many
 from backend.routers.problems import of_error, problem
 from backend.routers.visits import OWN_SITES, Cookies, Headers, Visit, visiting
 from backend.services.sessions import Present
@@ -77,8 +78,11 @@ class SignIn:
         kept: list[tuple[bytes, bytes]] = []  # cookies that the answer sets
         try:
             visit = scope["visit"] = await self._visit(scope, kept)
-        except ServiceError as error:
+        except NotSignedIn as error:
             await self._refuse(error, scope, receive, _adding(send, kept))
+            return
+        except ServiceError as error:
+            await of_error(error)(scope, receive, send)
             return
         scope["caller"] = visit.caller
         with acting_as(visit.caller.as_actor), visiting(visit):
@@ -114,19 +118,19 @@ class SignIn:
                 present = await services.sessions.present(signed.access)
         return None if present is None else Visit(present.caller, present.mark, present.session_id)
 
-    async def _refuse(self, error: ServiceError, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _refuse(self, error: NotSignedIn, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1008, "reason": str(error)})
-        elif isinstance(error, NotSignedIn) and not self._is_development and _is_a_page(scope):
-            place = quote(str(scope["path"]), safe="/")
-            await RedirectResponse(f"/sign-in?next={place}", status_code=303)(scope, receive, send)
-        else:
-            await self._answer(error, scope)(scope, receive, send)
+            return
+        peer = scope.get("client")
+        wait = await scope["app"].state.services.throttle.wait_for_stranger(str(peer[0]) if peer else None)
+        answer = too_many(wait) if wait else self._answer(error, scope)
+        await answer(scope, receive, send)
 
-    def _answer(self, error: ServiceError, scope: Scope) -> Response:
-        if not isinstance(error, NotSignedIn):
-            return of_error(error)
+    def _answer(self, error: NotSignedIn, scope: Scope) -> Response:
+        if not self._is_development and _is_a_page(scope):
+            return RedirectResponse(f"/sign-in?next={quote(str(scope['path']), safe='/')}", status_code=303)
         has_key = bool(_values(scope["headers"], b"authorization"))
         challenge = 'Bearer error="invalid_token"' if has_key else "Bearer"
         remedy = LOCAL_REMEDY if self._is_development and not has_key else KEY_REMEDY

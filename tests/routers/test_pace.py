@@ -85,3 +85,13 @@ async def test_with_redis_away_each_process_counts_for_itself(world: World) -> N
         httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
     ):
         assert [(await client.get("/docs")).status_code for _ in range(5)] == [200, 200, 200, 429, 429]
+
+
+async def test_whoever_keeps_failing_to_say_who_it_is_waits_and_nobody_else(world: World) -> None:
+    app = create_app(world.settings.model_copy(update={"run_loops": False, "rate_limit_anonymous": 2}))
+    async with app.router.lifespan_context(app), local_client(app) as client:
+        key = await key_of(Web(app, app.state.services, client, world), Role.VIEWER)
+        wrong = [await client.get("/polling/status", headers=bearer("nonsense")) for _ in range(3)]
+        assert codes(wrong) == [401, 401, 429]
+        assert int(wrong[-1].headers["retry-after"]) >= 1
+        assert (await client.get("/polling/status", headers=bearer(key))).status_code == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from backend.config import Settings
 from backend.routers.sign_in import SignIn, is_loopback, refusal
+from backend.services.throttle import Throttle
 from tests.routers.conftest import Web
 
 HOST = ("host", "localhost:8000")
@@ -95,7 +97,9 @@ async def asked(scope: Scope, *, is_development: bool = True) -> tuple[list[Mess
         sent.append(message)
 
     settings = Settings(_env_file=None, env="development" if is_development else "production", database_url=DATABASE)
-    await SignIn(app, settings=settings)(scope, receive, send)
+    services = SimpleNamespace(throttle=Throttle(settings))
+    served = {"app": SimpleNamespace(state=SimpleNamespace(services=services))}
+    await SignIn(app, settings=settings)(scope | served, receive, send)
     return sent, passed
 
 
