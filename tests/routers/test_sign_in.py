@@ -99,7 +99,7 @@ async def asked(scope: Scope, *, is_development: bool = True) -> tuple[list[Mess
     settings = Settings(_env_file=None, env="development" if is_development else "production", database_url=DATABASE)
     services = SimpleNamespace(throttle=Throttle(settings))
     served = {"app": SimpleNamespace(state=SimpleNamespace(services=services))}
-    await SignIn(app, settings=settings)(scope | served, receive, send)
+    await SignIn(app, settings=settings)({**scope, **served}, receive, send)
     return sent, passed
 
 
