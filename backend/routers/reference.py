@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, cast
 
+import orjson
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse
 from starlette.responses import Response
 
 from backend.routers.guard import VIEWER, needs
@@ -70,9 +71,9 @@ def document_problems(app: FastAPI) -> None:
 
 
 @router.get("/openapi.json", dependencies=needs(VIEWER, anywhere=True))
-async def show_openapi(request: Request) -> JSONResponse:
+async def show_openapi(request: Request) -> Response:
     """Return the OpenAPI document."""
-    return JSONResponse(request.app.openapi())
+    return Response(orjson.dumps(request.app.openapi()), media_type="application/json")
 
 
 @router.get("/docs", response_class=HTMLResponse, dependencies=needs(VIEWER, anywhere=True))
