@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 
 TIMEOUT = aiohttp.ClientTimeout(total=30)  # seconds
+REPEATABLE = {"GET", "PUT", "DELETE"}  # by RFC 9110: to do it twice is to do it once
 CLIENTS = 4
 PAUSE = 0.05  # seconds between two requests of one client
 WRITE_EVERY = 5  # requests
@@ -41,8 +42,9 @@ class Tally:
 class Proxy:
     """What stands in front: a fresh connection for each request, to one process after the other.
 
-    Where a process refuses the connection, the request goes to the other one; so does a reading request whose
-    connection broke before there was an answer. That is what nginx does by itself (`proxy_next_upstream error`).
+    Where a process refuses the connection, the request goes to the other one; so does one that may be repeated
+    (`REPEATABLE`) whose connection broke before there was an answer, as when a process that ends had not taken it from
+    the kernel yet. That is what nginx does by itself (`proxy_next_upstream error`).
     """
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
@@ -60,7 +62,7 @@ class Proxy:
             except aiohttp.ClientConnectorError:
                 tally.passed_on += 1
             except (aiohttp.ClientError, TimeoutError) as error:
-                if method != "GET" or isinstance(error, TimeoutError):
+                if method not in REPEATABLE or isinstance(error, TimeoutError):
                     tally.faults.append(f"{method}: {type(error).__name__}")
                     return None
                 tally.passed_on += 1
