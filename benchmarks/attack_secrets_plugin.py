@@ -1,7 +1,7 @@
 """A plugin of pytest: whatever the suite seals, signs and wraps with is a canary, looked for in all that it leaves.
 
 Looked through are the databases before they are thrown away (a dump of PostgreSQL's, the bytes of SQLite's files with
-the write-ahead log) and what every test wrote and logged. Hits and counts are added to the file that is named.
+the write-ahead log), the logs of processes, and what every test wrote and logged. Hits and counts are added to the file that is named.
 Values of fewer than 16 characters are passed over: tests use words there, which stand in many places.
 """
 
@@ -25,6 +25,7 @@ from tests.databases import PostgresServer
 
 SHORTEST = 16
 SEALED = frozenset({"credentials_sealed", "secrets_sealed"})
+LARGEST = 50_000_000  # bytes of a file that is looked through
 KEPT = 60  # canaries, the newest: an older test's database is gone
 
 
@@ -109,12 +110,11 @@ WATCH = pytest.StashKey[Watch]()
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item) -> None:
-    """Look through the files of a test's SQLite database while they are there."""
-    url = getattr(item, "funcargs", {}).get("database_url", "")
-    if url.startswith("sqlite"):
-        path = Path(url.partition(":///")[2])
-        for file in path.parent.glob(f"{path.name}*"):
-            item.config.stash[WATCH].look(f"SQLite: {item.nodeid}", file.read_bytes())
+    """Look through the files of a test while they are there: its SQLite database, the logs of its processes."""
+    folder: Path | None = getattr(item, "funcargs", {}).get("tmp_path")
+    for file in folder.rglob("*") if folder else ():
+        if file.is_file() and file.suffix != ".key" and file.stat().st_size < LARGEST:
+            item.config.stash[WATCH].look(f"file: {item.nodeid} {file.name}", file.read_bytes())
 
 
 @pytest.hookimpl(wrapper=True)

@@ -126,13 +126,15 @@ def secret(chance: random.Random) -> tuple[str, bytes]:
 
 
 def control(canaries: Sequence[Canary]) -> tuple[int, int]:
-    """Plant each canary in each form, one at a time; return how many were planted and how many were found."""
+    """Plant each canary in each form, one at a time; return how many were planted and how many were found.
+
+    What is found where nothing was planted counts against the search.
+    """
     planted = found = 0
     for canary in canaries:
-        for form, values in canary.forms().items():
-            for value in values:
-                noise = base64.b64encode(os.urandom(150))
-                planted += 1
-                hits = found_in([canary], "planted", noise + b" " + value + b" " + noise)
-                found += any(hit.form == form or value in canary.forms()[hit.form] for hit in hits)
+        for value in {value for values in canary.forms().values() for value in values}:
+            noise = base64.b64encode(os.urandom(150))
+            planted += 1
+            found += any(True for _ in found_in([canary], "planted", noise + b" " + value + b" " + noise))
+            found -= any(True for _ in found_in([canary], "clean", noise))
     return planted, found
