@@ -324,7 +324,11 @@ def suite_page(code: int, counts: Counter[str], hits: list[dict[str, str]]) -> P
     made.checks = [
         Check("no canary is found anywhere", f"{len(hits)} hits", not hits),
         Check("the tests passed", f"exit code {code}", code == 0),
-        Check("there was something to find and somewhere to look", f"{counts.total():,}", counts["canaries"] > 0),
+        Check(
+            "the control: every planted form is found",
+            f"{counts['control: found']:,} of {counts['control: planted']:,}",
+            0 < counts["control: planted"] == counts["control: found"],
+        ),
     ]
     made.notes = "\n".join(f"- **{hit['hit']}**, {hit['form']}, in {hit['place']}" for hit in hits[:40])
     return made

@@ -1,7 +1,8 @@
 """A plugin of pytest: whatever the suite seals, signs and wraps with is a canary, looked for in all that it leaves.
 
 Looked through are the databases before they are thrown away (a dump of PostgreSQL's, the bytes of SQLite's files with
-the write-ahead log), the logs of processes, and what every test wrote and logged. Hits and counts are added to the file that is named.
+the write-ahead log), the logs of processes, and what every test wrote and logged. Hits and counts are added to the
+file that is named.
 Values of fewer than 16 characters are passed over: tests use words there, which stand in many places.
 """
 
@@ -20,7 +21,7 @@ import pytest
 
 from backend.services.api_keys import ApiKeyService
 from backend.services.keyring import Keyring
-from benchmarks.attack_secrets_search import Canary, found_in
+from benchmarks.attack_secrets_search import Canary, control, found_in
 from tests.databases import PostgresServer
 
 SHORTEST = 16
@@ -58,7 +59,9 @@ class Watch:
             self._say({"hit": hit.canary, "place": hit.place, "form": hit.form, "around": hit.around})
 
     def end(self) -> None:
-        """Write down what was looked through."""
+        """Write down what was looked through, and how many of the last canaries are found when they are planted."""
+        planted, found = control(list(self._canaries.values()))
+        self.counts.update({"control: planted": planted, "control: found": found})
         self._say({"counts": self.counts})
 
     def _say(self, line: dict[str, Any]) -> None:
@@ -111,8 +114,11 @@ WATCH = pytest.StashKey[Watch]()
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item) -> None:
     """Look through the files of a test while they are there: its SQLite database, the logs of its processes."""
-    folder: Path | None = getattr(item, "funcargs", {}).get("tmp_path")
-    for file in folder.rglob("*") if folder else ():
+    given = getattr(item, "funcargs", {})
+    folders = {given["tmp_path"]} if "tmp_path" in given else set()
+    if given.get("database_url", "").startswith("sqlite"):
+        folders.add(Path(given["database_url"].partition(":///")[2]).parent)
+    for file in {file for folder in folders for file in folder.rglob("*")}:
         if file.is_file() and file.suffix != ".key" and file.stat().st_size < LARGEST:
             item.config.stash[WATCH].look(f"file: {item.nodeid} {file.name}", file.read_bytes())
 
