@@ -161,9 +161,10 @@ def page(rows: Sequence[dict[str, Any]], options: argparse.Namespace) -> Page:
     kinds = "\n".join(f"- {kind}: {_counted(counts)}" for kind, counts in product["kinds"].items())
     made.notes = (
         f"What was sent to the product, and what was answered:\n\n{kinds}\n\nNo answer: the request promised more than "
-        f"came, so there was nothing to answer. {product['no_http']:,} requests were no HTTP, which the server itself "
-        "answered, with a 400 in plain text."
+        "came, so there was nothing to answer."
     )
+    if product["no_http"]:
+        made.notes += f" {product['no_http']:,} requests were no HTTP: the server answered those in plain text."
     return made
 
 
