@@ -20,11 +20,25 @@ LIBPQ = frozenset(
         "ssl_min_protocol_version",
     }
 )
+# The others that have a meaning here; the driver fails with a traceback at any more.
+KNOWN = (
+    "command_timeout",
+    "host",
+    "passfile",
+    "password",
+    "port",
+    "ssl",
+    "target_session_attrs",
+    "timeout",
+    "user",
+)
 
 
 def asyncpg_query(query: str) -> str:
     """Return a URL's query as asyncpg takes it; one that says nothing of TLS stays as it is. Raises `ValueError`."""
     pairs = parse_qsl(query, keep_blank_values=True)
+    if any(name not in LIBPQ and name not in KNOWN for name, _value in pairs):
+        raise ValueError(f"DATABASE_URL: behind the ? may stand {', '.join(KNOWN)}, sslmode and what goes with it")
     sealing = {name: value for name, value in pairs if name in LIBPQ}
     if not sealing:
         return query

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import LargeBinary, Row, bindparam, exists, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from backend.models import api_keys, companies
+from backend.models import api_keys
 from backend.models.base import UtcDateTime
 from backend.store.listings import Place, newest
 
@@ -39,7 +39,6 @@ _SHOWN = tuple(api_keys.c[name] for name in ApiKeyRow.__slots__)
 _NOW = bindparam("now", type_=UtcDateTime)
 _LIVE = (
     select(*_SHOWN)
-    .outerjoin(companies, companies.c.id == api_keys.c.company_id)
     .where(api_keys.c.hash == bindparam("hash", type_=LargeBinary), api_keys.c.revoked_at.is_(None))
     .where(or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > _NOW))
 )
