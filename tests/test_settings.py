@@ -131,7 +131,7 @@ def test_plain_database_urls_get_their_driver(given: str, meant: str) -> None:
         ("carts.db", "is not supported; use sqlite:/// or postgresql://"),
         ("postgresql://u:p@db:many/carts", "the port is no number"),
         ("postgresql://u:p@db/carts?sslmode=always", "sslmode is one of disable, allow, prefer, require, verify-ca, "),
-        ("postgresql://u:p@db/carts?connect_timeout=3", "behind the ? may stand command_timeout, host, "),
+        ("postgresql://u:p@db/carts?connect_timeout=3", "behind the ? may stand command_timeout, dsn, host, "),
         ("sqlite://", "an SQLite database needs a file"),
         ("sqlite:///:memory:", "an SQLite database needs a file"),
     ],

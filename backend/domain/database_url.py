@@ -23,6 +23,7 @@ LIBPQ = frozenset(
 # The others that have a meaning here; the driver fails with a traceback at any more.
 KNOWN = (
     "command_timeout",
+    "dsn",
     "host",
     "passfile",
     "password",
