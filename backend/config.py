@@ -20,6 +20,7 @@ from backend.domain.signing import secret_bytes
 from backend.errors import BadInput, SetupProblem
 
 ROOT = Path(__file__).resolve().parent.parent
+FEWEST_DIFFERENT = 20  # bytes of a master key; of 32 random ones all but one in a billion have more
 REDIS_SCHEMES = ("redis", "rediss")
 BROKER_SCHEMES = (*REDIS_SCHEMES, "amqp", "amqps")
 HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
@@ -191,6 +192,7 @@ class Settings(BaseSettings):
                 "DATABASE_URL: production needs PostgreSQL, for example "
                 "postgresql://carts:password@db.example.com/carts; SQLite is for one process in development"
             )
+        _check_app_url(self.app_url, is_production=self.env == "production")
         check_server_url("REDIS_URL", self.redis_url, REDIS_SCHEMES)
         self._check_redis_parts()
         for origin in self.cors_origins:
@@ -306,6 +308,15 @@ def with_driver(url: str) -> str:
     raise ValueError(f"DATABASE_URL: {scheme or 'no scheme'} is not supported; use sqlite:/// or postgresql://")
 
 
+def _check_app_url(url: str, *, is_production: bool) -> None:
+    """Refuse an address by which nobody reaches the console, or in production without TLS. Raises `ValueError`."""
+    found = ORIGIN.fullmatch(url.rstrip("/").lower())
+    if found is None:
+        raise ValueError("APP_URL: scheme, host and port only, for example https://carts.example.com")
+    if is_production and found["scheme"] == "http" and found["host"] not in LOOPBACK_HOSTS:
+        raise ValueError("APP_URL: production needs https, as people's passwords and cookies travel there")
+
+
 def check_server_url(name: str, url: str, schemes: tuple[str, ...]) -> None:
     """Refuse a URL of another scheme or without a host, without showing it. Raises `ValueError`."""
     if not url:
@@ -340,4 +351,6 @@ def read_master_key(text: str) -> bytes:
         raise ValueError("MASTER_KEY is not base64") from None
     if len(key) != 32:
         raise ValueError(f"MASTER_KEY must be 32 bytes in base64, not {len(key)}")
+    if len(set(key)) < FEWEST_DIFFERENT:
+        raise ValueError("MASTER_KEY is not random: make one as .env.example says")
     return key

@@ -221,8 +221,10 @@ def show_roles() -> None:
         else:
             where = "the company" if "{company_id}" in route.path else "all companies"
             role = "whoever is signed in" if need.role is None else need.role.value
-            table.add_row(role, "any company" if need.anywhere else where, method, route.path)
-    Console().print(table)
+            where = "one's own account" if need.role is None else "any company" if need.anywhere else where
+            table.add_row(role, where, method, route.path)
+    wide = Console(width=max(Console().width, WIDE))
+    wide.print(table)
 
 
 if __name__ == "__main__":

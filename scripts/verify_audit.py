@@ -60,7 +60,7 @@ def _head(values: dict[str, str]) -> Head:
         hash=bytes.fromhex(values["hash"]),
         signed_at=datetime.fromisoformat(values["signed_at"]),
         key_version=int(values["key_version"]),
-        signature=bytes.fromhex(values["signature"]),
+        signature=bytes.fromhex(values["seal"]),
     )
 
 

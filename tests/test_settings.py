@@ -16,7 +16,7 @@ from backend.errors import SetupProblem
 
 EXAMPLE = ROOT / ".env.example"
 FIELDS = {name.upper(): field for name, field in Settings.model_fields.items()}
-GOOD_KEY = base64.b64encode(bytes(32)).decode()
+GOOD_KEY = base64.b64encode(bytes(range(32))).decode()
 
 
 @pytest.fixture
@@ -145,7 +145,13 @@ def test_a_database_url_that_cannot_be_used_says_what_can(
 
 
 @pytest.mark.parametrize(
-    ("key", "words"), [("no base64!", "MASTER_KEY is not base64"), ("c2hvcnQ=", "must be 32 bytes in base64, not 5")]
+    ("key", "words"),
+    [
+        ("no base64!", "MASTER_KEY is not base64"),
+        ("c2hvcnQ=", "must be 32 bytes in base64, not 5"),
+        ("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "MASTER_KEY is not random"),
+        ("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=", "MASTER_KEY is not random"),
+    ],
 )
 def test_a_master_key_that_does_not_hold_is_refused_without_being_shown(
     root: Path, monkeypatch: pytest.MonkeyPatch, key: str, words: str
@@ -265,3 +271,12 @@ def test_all_faults_are_told_at_once(root: Path, monkeypatch: pytest.MonkeyPatch
     said = fault(monkeypatch, POLLING_INTERVAL="4", PORT="0")
     assert "POLLING_INTERVAL" in said
     assert "PORT" in said
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["not a url", "javascript:alert(1)", "https://carts.example.com/base", "https://", "http://carts.example.com"],
+)
+def test_an_app_url_that_leads_nowhere_safe_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    said = fault(monkeypatch, APP_URL=url, ENV="production", DATABASE_URL="postgresql://db/carts")
+    assert "APP_URL" in said

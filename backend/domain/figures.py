@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
+from backend.domain.cards import without_cards
+
 # Where a figure has a default it stands here, so that the API, the file and the tables agree.
 DEFAULT_WEIGHT = 1
 DEFAULT_TEMPLATE = "ecommerce-abandoned-cart"
@@ -28,8 +30,18 @@ def _printable(value: str) -> str:
     return value
 
 
+def _no_card(value: str) -> str:
+    """Refuse the number of a payment card where nobody has any business to write one."""
+    if without_cards(value)[1]:
+        raise ValueError("holds what looks like the number of a payment card")
+    return value
+
+
 Name = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_printable)
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
+    AfterValidator(_printable),
+    AfterValidator(_no_card),
 ]
 RowId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:~-]{1,80}$")]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,99}$")]

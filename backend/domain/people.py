@@ -47,7 +47,8 @@ def read_email(given: str) -> str:
     try:
         found = validate_email(given.strip(), check_deliverability=False, allow_quoted_local=False)
     except EmailNotValidError as error:
-        raise BadInput(f"this is no e-mail address: {error}", field="email", remedy="look for a typing error") from None
+        why = str(error).rstrip(".")
+        raise BadInput(f"this is no e-mail address: {why}", field="email", remedy="look for a typing error") from None
     return found.normalized.lower()
 
 

@@ -103,7 +103,7 @@ async def press_sign_out(services: Using, me: MyVisit) -> Response:
 @router.get("/join")
 async def show_join() -> Response:
     """Show the form for whoever comes with a link. Its code stands behind the #, where only the browser sees it."""
-    return page("join.html", here="", said=None, name="", shortest=SHORTEST)
+    return page("join.html", here="", said=None, name="", given="", shortest=SHORTEST)
 
 
 @router.post("/join", dependencies=OWN_PAGE)
@@ -114,7 +114,8 @@ async def press_join(request: Request, services: Using) -> Response:
     try:
         await services.invitations.join(Joining(form.get("code", ""), name, form.get("password", "")))
     except REFUSED as error:
-        return page("join.html", 422, here="", said=refused(error), name=name, shortest=SHORTEST)
+        given = form.get("code", "")
+        return page("join.html", 422, here="", said=refused(error), name=name, given=given, shortest=SHORTEST)
     return RedirectResponse("/sign-in?said=joined", status_code=303)
 
 
@@ -170,7 +171,9 @@ async def press_confirm(request: Request, services: Using, me: MyVisit) -> Respo
     try:
         codes = await services.people.confirm_second_factor(me.caller.id, (await form_fields(request)).get("code", ""))
     except REFUSED as error:
-        return await _account_page(services, me, refused(error), 422)
+        waiting = await services.people.waiting_second_factor(me.caller.id)
+        more = {"enrolment": waiting, "picture": _picture(waiting)} if waiting else {}
+        return await _account_page(services, me, refused(error), 422, **more)
     return await _account_page(services, me, None, recovery_codes=codes)
 
 

@@ -89,7 +89,8 @@ async def _invite(request: Request, services: Services, company_id: str | None, 
     form = await form_fields(request)
     try:
         draft = InvitationDraft(email=form.get("email", ""), role=Role(form.get("role", "")))
-        made = await services.invitations.invite(company_id or form.get("company_id") or None, draft, me)
+        company_id = company_id or form.get("company_id") or None
+        made = await services.invitations.invite(company_id, draft, me)
     except (ValidationError, ValueError):
         wrong = BadInput("an e-mail address and a role are needed")
         return await _page(services, company_id, refused(wrong), code=422)

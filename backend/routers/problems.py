@@ -76,8 +76,8 @@ TITLES: Mapping[str, str] = {
 }
 # What to do where an error does not say it itself.
 REMEDIES: Mapping[int, str] = {
-    401: "send an API key: Authorization: Bearer crk_...",
-    403: "ask an owner for a key with that role and that scope",
+    401: "sign in, or send an API key: Authorization: Bearer crk_...",
+    403: "ask an owner for that role, or for a key with it",
     404: "check the ids in the address",
     409: "read it again, then repeat the change",
     422: FALLBACK,

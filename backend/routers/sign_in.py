@@ -145,7 +145,7 @@ def _is_a_page(scope: Scope) -> bool:
     """Whether somebody looks at this with a browser and had better be shown the way in."""
     wanted = " ".join(_values(scope["headers"], b"accept"))
     is_api = str(scope["path"]).startswith("/api/")
-    return scope["method"] == "GET" and "text/html" in wanted and not is_api
+    return "text/html" in wanted and not is_api
 
 
 def _adding(send: Send, kept: list[tuple[bytes, bytes]]) -> Send:

@@ -21,6 +21,7 @@ from backend.services.companies import found_company
 from backend.services.drafts import Draft
 from backend.services.pages import Page, slice_of
 from backend.store.access import USED_EVERY, ApiKeyRow, ApiKeyStore
+from backend.store.links import LinkStore
 
 LONGEST_DAYS = 3650
 GRACE_HOURS = 24  # the old key's, after a rotation
@@ -152,6 +153,8 @@ class ApiKeyService:
                 raise Conflict(f"the key is {self._state(old)}", remedy="make a new one")
             if await store.has_live_successor(key_id, now):
                 raise Conflict("the key is being replaced already", remedy="rotate the one that takes its place")
+            if old.replaces is not None and await store.is_live(old.replaces, now):
+                raise Conflict("the key that this one replaced still works", remedy="revoke that one first, or wait")
             until = now + timedelta(hours=GRACE_HOURS)
             await store.change(key_id, expires_at=min(until, old.expires_at or until))
             life = None if old.expires_at is None else old.expires_at - old.created_at
@@ -172,6 +175,7 @@ class ApiKeyService:
             if (await self._found(store, company_id, key_id)).revoked_at is None:
                 now = self._clock.now()
                 await store.change(key_id, revoked_at=now)
+                await LinkStore(tx).withdraw_made_by(f"key:{key_id}", now)
                 await note(tx, company_id or INSTALLATION, now, "key.revoked", key_id)
             return self._api_key(await self._found(store, company_id, key_id))
 

@@ -77,7 +77,7 @@ class AuditTrail:
                 await store.add_head(head)
         except Conflict:  # another process was faster
             return None
-        shown = {"hash": head.hash.hex(), "signature": head.signature.hex(), "signed_at": head.signed_at.isoformat()}
+        shown = {"hash": head.hash.hex(), "seal": head.signature.hex(), "signed_at": head.signed_at.isoformat()}
         log.info("audit.head_signed", company_id=company_id, seq=head.seq, key_version=head.key_version, **shown)
         return head
 

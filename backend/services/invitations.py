@@ -21,11 +21,13 @@ from backend.services.drafts import Draft
 from backend.services.pages import Page, slice_of
 from backend.services.passwords import Passwords
 from backend.services.people import check_lasting
+from backend.services.throttle import Throttle
 from backend.services.tokens import Token, TokenKind, Tokens
 from backend.store.links import LinkRow, LinkStore
 from backend.store.people import PeopleStore, PersonRow
 from backend.store.sessions import SessionStore
 
+JOINING = "by link"  # in the place of an address: all who come with links count together
 USED_UP = "the link has been used, was taken back, or is too old"
 
 
@@ -60,11 +62,14 @@ class Joining:
 class InvitationService:
     """Makes links, lists and takes them back, and lets in whoever comes with one."""
 
-    def __init__(self, database: Database, clock: Clock, settings: Settings, tokens: Tokens) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, settings: Settings, tokens: Tokens, throttle: Throttle
+    ) -> None:
         self._database = database
         self._clock = clock
         self._join_url = settings.app_url.rstrip("/") + "/join"
         self._tokens = tokens
+        self._throttle = throttle
         self._passwords = Passwords()
 
     async def invite(self, company_id: str | None, draft: InvitationDraft, caller: Caller) -> MadeLink:
@@ -173,7 +178,11 @@ class InvitationService:
         )
 
     async def _proven(self, person: PersonRow, joining: Joining) -> PersonRow:
-        """Return the person who has an account already, once they showed its password. Raises `NotAllowed`."""
+        """Return the person who has an account already, once they showed its password.
+
+        Raises `NotAllowed`, `TooOften`: whoever has a link could guess here as well as at the sign-in.
+        """
+        await self._throttle.check_sign_in(person.email, JOINING)
         fits = await self._passwords.fits(person.password_hash, read_password(joining.password))
         if not fits or person.disabled_at is not None:
             raise NotAllowed("there is an account with this address; its password is another one")

@@ -20,7 +20,8 @@ from backend.store.work.keys import WrappedKeys, has_other_keys
 REWRAPPED_AT_ONCE = 50
 OTHER_KEY = (
     "the master key is not the one that this database was sealed with: "
-    "restore MASTER_KEY, or the key file beside the SQLite database, from your backup"
+    "restore MASTER_KEY, or the key file beside the SQLite database, from your backup; "
+    "in the middle of a change of keys, name the other one in MASTER_KEY_OTHERS"
 )
 
 

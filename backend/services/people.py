@@ -84,6 +84,9 @@ class PeopleService:
             row = await self._member(store, company_id, person_id, caller)
             if company_id is None and role is not Role.OWNER:
                 await self._keep_an_owner(store, row)
+            await LinkStore(tx).withdraw_invitations(row.email, company_id, now)
+            if role is not Role.OWNER:  # an owner no longer: nor do their invitations count
+                await LinkStore(tx).withdraw_made_by(f"person:{person_id}", now)
             if role is None:
                 await store.take_away(person_id, company_id)
             else:
@@ -151,6 +154,10 @@ class PeopleService:
     async def confirm_second_factor(self, person_id: str, code: str) -> list[str]:
         """Switch it on; return the recovery codes. Raises `BadInput`, `Conflict`."""
         return await self._second_factor.confirm(person_id, code)
+
+    async def waiting_second_factor(self, person_id: str) -> Enrolment | None:
+        """Return the secret of one's own second factor while it waits for its first code."""
+        return await self._second_factor.waiting(person_id)
 
     async def remove_second_factor(self, person_id: str, password: str, address: str) -> bool:
         """Take one's own second factor away; False where there is none. Raises `NotSignedIn`, `TooOften`."""

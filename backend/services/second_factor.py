@@ -51,7 +51,16 @@ class SecondFactor:
         async with self._database.work() as tx:
             sealed, version = await self._keyring.seal_json(tx, _place(row.id), [secret], now)
             await PeopleStore(tx).change(row.id, totp_sealed=sealed, totp_key_version=version, totp_step=None)
-        return Enrolment(secret, pyotp.TOTP(secret).provisioning_uri(name=row.email, issuer_name=APP_NAME))
+        return _enrolment(secret, row.email)
+
+    async def waiting(self, person_id: str) -> Enrolment | None:
+        """Return the secret that waits for its first code, if one does."""
+        async with self._database.overview() as tx:
+            row = await PeopleStore(tx).load(person_id)
+            if row is None or row.totp_sealed is None or row.totp_key_version is None or row.has_second_factor:
+                return None
+            (secret,) = await self._keyring.open_json(tx, _place(row.id), row.totp_sealed, row.totp_key_version)
+        return _enrolment(secret, row.email)
 
     async def confirm(self, person_id: str, code: str) -> list[str]:
         """Switch it on with a first code; return the recovery codes, which are shown this once. Raises `BadInput`."""
@@ -114,6 +123,10 @@ class SecondFactor:
         await PeopleStore(tx).change(row.id, recovery_hashes=left)
         await note(tx, INSTALLATION, self._clock.now(), "recovery_code.used", row.id, left=len(left))
         return True
+
+
+def _enrolment(secret: str, email: str) -> Enrolment:
+    return Enrolment(secret, pyotp.TOTP(secret).provisioning_uri(name=email, issuer_name=APP_NAME))
 
 
 def _recovery_code() -> str:

@@ -135,5 +135,5 @@ async def build_services(
         throttle=throttle,
         sessions=sessions,
         people=PeopleService(base.database, base.clock, sessions, second_factor),
-        invitations=InvitationService(base.database, base.clock, settings, tokens),
+        invitations=InvitationService(base.database, base.clock, settings, tokens, throttle),
     )

@@ -64,10 +64,13 @@ async function submit(event) {
 
 // The code of a link stands behind the #, which the browser keeps to itself; it need not stay in the address.
 const code = document.getElementById("code");
-if (code && location.hash.length > 1) {
+function takeCode() {
+  if (!code || location.hash.length < 2) return;
   code.value = location.hash.slice(1);
   history.replaceState(null, "", location.pathname);
 }
+takeCode();
+addEventListener("hashchange", takeCode);
 
 if (live) {
   document.querySelectorAll("form[data-live]").forEach((form) => form.addEventListener("submit", submit));

@@ -85,6 +85,12 @@ class ApiKeyStore:
         query = select(exists().where(c.replaces == key_id, is_live))
         return bool((await self._connection.execute(query)).scalar_one())
 
+    async def is_live(self, key_id: str, now: datetime) -> bool:
+        """Whether a key still opens anything."""
+        c = api_keys.c
+        is_live = (c.revoked_at.is_(None)) & or_(c.expires_at.is_(None), c.expires_at > now)
+        return bool((await self._connection.execute(select(exists().where(c.id == key_id, is_live)))).scalar_one())
+
     async def change(self, key_id: str, **values: Any) -> None:
         """Change columns of a key."""
         await self._connection.execute(update(api_keys).where(api_keys.c.id == key_id).values(**values))

@@ -115,8 +115,10 @@ class AuditStore:
 
 
 async def all_chains(connection: AsyncConnection) -> list[str]:
-    """Return the companies that have a chain, and the installation's; as the worker's role."""
-    return list((await connection.execute(select(_CHAINS.c.company_id).order_by(_CHAINS.c.company_id))).scalars())
+    """Return whoever has a chain, or a signed head of one that is gone; as the worker's role."""
+    signed = select(audit_heads.c.company_id).distinct()
+    names = {*(await connection.execute(select(_CHAINS.c.company_id))).scalars()}
+    return sorted(names | {*(await connection.execute(signed)).scalars()})
 
 
 async def unsigned_chains(connection: AsyncConnection, before: datetime) -> list[str]:

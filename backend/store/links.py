@@ -73,6 +73,11 @@ class LinkStore:
             update(links).where(links.c.created_by == actor, *_usable(now)).values(withdrawn_at=now)
         )
 
+    async def withdraw_invitations(self, email: str, company_id: str | None, now: datetime) -> None:
+        """Take back what would give a person a role there again."""
+        is_it = (links.c.kind == "invitation") & (links.c.email == email) & _of(company_id)
+        await self._connection.execute(update(links).where(is_it, *_usable(now)).values(withdrawn_at=now))
+
     async def withdraw_resets(self, email: str, now: datetime) -> None:
         """Take back every open reset of a person: there is one at most."""
         is_it = (links.c.kind == "reset") & (links.c.email == email)

@@ -242,3 +242,29 @@ async def test_a_company_s_owner_sees_their_own_people_only(web: Web) -> None:
     pages = [await web.client.get(f"/companies/{company}/people") for company in (mine, other)]
     assert [answer.status_code for answer in pages] == [200, 404]
     assert "bob@example.com" not in pages[0].text
+
+
+async def test_a_mistake_on_the_way_in_keeps_the_link(web: Web) -> None:
+    answer = await web.client.post("/join", data={"code": "a.b.c", "name": "", "password": "x"})
+    assert (answer.status_code, 'value="a.b.c"' in answer.text) == (422, True)
+
+
+async def test_a_wrong_first_code_can_be_typed_again(web: Web) -> None:
+    await enter(web)
+    begun = await press(web, "/account/second-factor", password=PASSWORD)
+    secret = re.search(r"<code>([A-Z2-7]{32})</code>", begun.text)
+    assert secret is not None
+    again = await press(web, "/account/second-factor/confirm", code="000")
+    assert (again.status_code, secret[1] in again.text) == (422, True)
+
+
+async def test_a_form_that_comes_too_late_leads_to_the_way_in(web: Web) -> None:
+    answer = await web.client.post("/people/invite", data={"email": "x"})
+    assert (answer.status_code, answer.headers["location"][:8]) == (303, "/sign-in")
+
+
+async def test_an_invitation_to_one_company_is_shown_where_it_can_be_taken_back(web: Web) -> None:
+    company = await make_company(web.world, "Acme")
+    await enter(web)
+    made = await press(web, "/people/invite", email="bob@example.com", role="viewer", company_id=company)
+    assert f'action="/companies/{company}/people/withdraw"' in made.text

@@ -240,3 +240,41 @@ async def test_a_key_that_is_less_than_an_owner_for_good_lets_nobody_in(web: Web
         await web.client.delete(f"{API}/people/{person}/second-factor", headers=headers),
     ]
     assert [answer.status_code for answer in answers] == [403] * 4
+
+
+async def test_a_link_is_no_way_to_guess_a_password_faster(web: Web) -> None:
+    await make_person(web, "bob@example.com", Role.VIEWER)
+    made = await invited(web)
+    answers = [await join(web, made, password=f"some words of a stranger {number}") for number in range(11)]
+    assert [answer.status_code for answer in answers] == [403] * 10 + [429]
+
+
+async def test_an_older_invitation_does_not_give_back_what_was_taken_away(web: Web) -> None:
+    first, spare = await invited(web, role="owner"), await invited(web, role="owner")
+    person = (await join(web, first)).json()["person_id"]
+    await make_person(web)
+    await web.client.put(f"{API}/people/{person}/role", json={"role": "viewer"})
+    assert (await join(web, spare)).status_code == 409
+
+
+async def test_a_revoked_key_s_invitations_are_taken_back(web: Web) -> None:
+    key = await key_of(web, Role.OWNER)
+    body = {"email": "bob@example.com", "role": "owner"}
+    made = (await web.client.post(f"{API}/invitations", json=body, headers=bearer(key))).json()
+    (holder,) = (await web.services.keys.list(None)).items
+    await web.services.keys.revoke(None, holder.id)
+    assert (await join(web, made)).status_code == 409
+
+
+async def test_who_is_no_owner_any_more_has_invited_nobody(web: Web) -> None:
+    await make_person(web, "bob@example.com", Role.OWNER)
+    ada = await signed_in(web)
+    body = {"email": "eve@example.com", "role": "owner"}
+    made = (await web.client.post(f"{API}/invitations", json=body, headers=ada.headers)).json()
+    await web.client.put(f"{API}/people/{ada.person_id}/role", json={"role": "viewer"})
+    assert (await join(web, made)).status_code == 409
+
+
+async def test_a_card_s_number_is_nobody_s_name(web: Web) -> None:
+    answer = await web.client.post(f"{API}/companies", json={"name": "Shop 4111 1111 1111 1111"})
+    assert (answer.status_code, "payment card" in answer.text) == (422, True)

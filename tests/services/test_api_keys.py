@@ -115,6 +115,13 @@ async def test_two_are_alive_and_never_three(keys: ApiKeyService) -> None:
         await keys.rotate(None, old.api_key.id, LOCAL_OWNER)
 
 
+async def test_two_keys_are_alive_and_never_three(keys: ApiKeyService) -> None:
+    first = await made(keys)
+    second = await keys.rotate(None, first.api_key.id, LOCAL_OWNER)
+    with pytest.raises(Conflict, match="still works"):
+        await keys.rotate(None, second.api_key.id, LOCAL_OWNER)
+
+
 async def test_a_dead_key_is_not_rotated(keys: ApiKeyService) -> None:
     key = await made(keys)
     await keys.revoke(None, key.api_key.id)

@@ -13,6 +13,7 @@ from sqlalchemy import delete, text, update
 from backend.domain.acting import acting_as
 from backend.domain.audit import INSTALLATION, Break, Link
 from backend.errors import Unavailable
+from backend.logs import redact
 from backend.models import audit_log
 from backend.services.audit import note
 from backend.services.audit_trail import AuditTrail
@@ -161,6 +162,15 @@ async def test_a_signed_head_is_logged_so_that_it_can_be_kept_elsewhere(
         (head,) = await trail.sign_due()
     (line,) = [line for line in lines if line["event"] == "audit.head_signed"]
     assert (line["company_id"], line["seq"], line["hash"]) == (INSTALLATION, 1, head.hash.hex())
+    assert redact(None, "info", dict(line)) == line  # nothing of it is masked in the log
+
+
+async def test_a_chain_that_is_gone_whole_is_missed(world: World, trail: AuditTrail, clock: SetClock) -> None:
+    await record(world, INSTALLATION, clock)
+    await trail.sign_due()
+    await tamper(world, text("DELETE FROM audit_log"))
+    assert await trail.chains() == [INSTALLATION]
+    assert (await trail.verify(INSTALLATION)).broken is not None
 
 
 async def test_heads_kept_elsewhere_show_a_chain_that_was_cut_here_with_its_heads(

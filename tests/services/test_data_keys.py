@@ -37,11 +37,16 @@ def _small_commits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def full(line: Line) -> Line:
-    """Return a company that has something in every sealed column, as the service itself put it there."""
+    """Return a company that has something in every sealed column, as the service itself put it there.
+
+    Its partner took nothing yet: a record of a hand-off names people, and would keep the first version.
+    """
     for number in range(3):
         line.add(f"c{number}", 45, customer={"email": f"ada{number}@example.com"})
     line.add("bad", 45, total="ten")
+    line.partner.inject("status", status=500, times=99)
     await line.run()
+    line.partner.faults.clear()
     return line
 
 
