@@ -18,6 +18,7 @@ from pathlib import Path
 from simulator.base import Simulator
 from simulator.custom import CustomSimulator
 from simulator.hostile import HostileSimulator
+from simulator.magento import MagentoSimulator
 from simulator.partner import PartnerOptions, PartnerSimulator
 from simulator.shopify import ShopifySimulator
 from simulator.woocommerce import WooCommerceSimulator
@@ -52,6 +53,16 @@ def woocommerce(asked: argparse.Namespace) -> Simulator:
     return simulator
 
 
+def magento(asked: argparse.Namespace) -> Simulator:
+    """Stores below ``/s0``, ``/s1`` and so on, each with the integration that `simulator.magento` begins with."""
+    simulator = MagentoSimulator()
+    for index in range(asked.shops):
+        store = simulator.add_store(f"/s{index}")
+        for moment in _moments(asked.carts):
+            store.add(at=moment, total="25.00", billing={"email": "shopper@example.com"})
+    return simulator
+
+
 def custom(asked: argparse.Namespace) -> Simulator:
     """Tenants ``s0``, ``s1`` and so on, each with the bearer token ``token-<name>``."""
     simulator = CustomSimulator()
@@ -77,6 +88,7 @@ def partner(asked: argparse.Namespace) -> Simulator:
 SERVERS: dict[str, Callable[[argparse.Namespace], Simulator]] = {
     "shopify": shopify,
     "woocommerce": woocommerce,
+    "magento": magento,
     "custom": custom,
     "hostile": hostile,
     "partner": partner,

@@ -26,13 +26,18 @@ from backend.platforms.registry import PLATFORMS
 from tests.contract.stores import Store, open_store, simulator_of
 from tests.hostile.fuzz import bent
 
-SHOPS = ("custom", "shopify", "woocommerce")
+SHOPS = ("custom", "magento", "shopify", "woocommerce")
 SEEDS = range(200)
 ERRORS: tuple[Mapping[str, Any], ...] = (
     {"errors": [{"message": "Throttled", "extensions": {"code": "THROTTLED"}, "path": ["a", 1]}], "data": None},
     {"errors": {"scope": "this action requires merchant approval for read_orders scope"}},
     {"code": "woocommerce_rest_authentication_error", "message": "Invalid signature", "data": {"status": 401}},
     {"code": "rest_invalid_param", "data": {"status": 400, "params": {"status": "status[0] is not one of pending"}}},
+    {
+        "message": "The consumer isn't authorized to access %resources.",
+        "parameters": {"resources": "Magento_Cart::manage"},
+    },
+    {"message": "The nonce is already being used by the consumer with ID %1.", "parameters": [1], "trace": "#0"},
     {"error": {"code": "invalid_cursor", "message": "the cursor is too old"}},
 )
 

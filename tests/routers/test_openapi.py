@@ -109,7 +109,7 @@ def test_only_what_is_open_to_everybody_asks_for_no_sign_in() -> None:
 
 FITTING: dict[str, tuple[str, dict[str, Any], bool]] = {
     "a platform": ("post /api/v1/companies/{company_id}/integrations", {"platform": "mock"}, True),
-    "no platform": ("post /api/v1/companies/{company_id}/integrations", {"platform": "magento"}, False),
+    "no platform": ("post /api/v1/companies/{company_id}/integrations", {"platform": "opencart"}, False),
     "a scope": ("post /api/v1/keys", {"scopes": ["carts:read"]}, True),
     "no scope": ("post /api/v1/keys", {"scopes": ["carts"]}, False),
     "a web address": ("post /api/v1/companies", {"website": "HTTPS://acme.example"}, True),
