@@ -43,14 +43,15 @@ ERRORS: tuple[Mapping[str, Any], ...] = (
 
 
 class Keeping(Outbound):
-    """The real door, which keeps the last answer."""
+    """The real door, which keeps the first answer: the one that has the carts."""
 
-    last: HttpResponse | None = None
+    first: HttpResponse | None = None
 
     async def send(self, request: HttpRequest) -> HttpResponse:
-        """Send the request and keep its answer."""
-        self.last = await super().send(request)
-        return self.last
+        """Send the request and keep its answer if none is kept yet."""
+        answer = await super().send(request)
+        self.first = self.first or answer
+        return answer
 
 
 @dataclass(slots=True)
@@ -127,8 +128,8 @@ async def bench_of(platform: str) -> AsyncIterator[Bench]:
         adapter = PLATFORMS[platform](await store.connection(), http, Clock().now)
         page = await adapter.fetch_page(datetime.now(UTC) - timedelta(days=3), None)
         assert len(page.carts) == 2
-        assert http.last is not None
-        yield Bench(store, adapter, http.last.json())
+        assert http.first is not None
+        yield Bench(store, adapter, http.first.json())
     finally:
         await http.aclose()
         await store.stop()

@@ -125,8 +125,8 @@ def updated_at(quote: Record) -> datetime:
 def visible_items(quote: Record) -> list[Record]:
     """Return the quote's lines; a bundle's or configurable's part, listed beside it at price 0, is no line."""
     items = dicts(quote.get("items"))
-    priced = {item.get("sku") for item in items if item.get("price")}
-    return [item for item in items if item.get("price") or item.get("sku") not in priced]
+    priced = {text_or_none(item.get("sku")) for item in items if item.get("price")}
+    return [item for item in items if item.get("price") or text_or_none(item.get("sku")) not in priced]
 
 
 def addresses(quote: Record) -> list[Record]:
