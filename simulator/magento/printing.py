@@ -61,7 +61,7 @@ def order_json(order: Order) -> dict[str, Any]:
         "customer_firstname": quote.customer.get("firstname"),
         "customer_lastname": quote.customer.get("lastname"),
         "customer_is_guest": 0 if quote.customer.get("id") else 1,
-        "billing_address": {**ADDRESS, "entity_id": order.id, "parent_id": order.id, **quote.billing},
+        "billing_address": {**ADDRESS, "entity_id": order.id, "address_type": "billing", **quote.billing},
         "items": [_order_item(item, order, rate) for item in quote.items],
         **({"coupon_code": quote.coupons[0]} if quote.coupons else {}),
     }

@@ -9,6 +9,7 @@ from backend.platforms.registry import PLATFORMS
 
 FIELDS = [
     ("shopify", {"access_token": "{}"}),
+    ("magento", {"access_token": "{}"}),
     ("custom", {"token": "{}"}),
     ("custom", {"key": "{}"}),
 ]
