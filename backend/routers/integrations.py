@@ -36,7 +36,17 @@ SHOPIFY: dict[str, Any] = {
 INSIDE: dict[str, frozenset[str]] = {
     "settings": frozenset({"allow_http", "api_version", "base_url", "options", "shop"}),
     "credentials": frozenset(
-        {"access_token", "consumer_key", "consumer_secret", "key", "password", "secret", "token", "username"}
+        {
+            "access_token",
+            "access_token_secret",
+            "consumer_key",
+            "consumer_secret",
+            "key",
+            "password",
+            "secret",
+            "token",
+            "username",
+        }
     ),
 }
 

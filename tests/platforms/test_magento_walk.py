@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from backend.domain.carts import CartPage
+from backend.domain.carts import CartPage, SourceStatus
 from backend.domain.cursor import Cursor
 from backend.domain.walks import WalkGuard
 from backend.errors import FixCredentials, TryLater
 from backend.outbound import Outbound, OutboundPolicy
+from backend.platforms.magento.walk import Stamp, Walk
 from simulator.magento import Quote
 from tests.platforms.magento_kit import HOUR, MINUTE, NOW, SECOND, Shop, ids, running_shop, set_aside
 
@@ -240,3 +241,69 @@ async def test_rights_lost_in_mid_walk_are_the_companys_to_mend(shop: Shop) -> N
     shop.store.integrations[0].rights = frozenset()
     with pytest.raises(FixCredentials):
         await platform.fetch_page(NOW - 2 * HOUR, token)
+
+
+async def test_a_store_that_asks_for_patience_on_the_hunt_gets_it(shop: Shop) -> None:
+    shop.store.add(at=NOW, breaks="500")
+    platform = shop.platform(page_size=1)
+    token = (await platform.fetch_page(NOW - HOUR, None)).next_page_token
+    shop.simulator.inject("status", status=429, headers={"Retry-After": "7"}, after=5)
+    with pytest.raises(TryLater) as caught:
+        await platform.fetch_page(NOW - HOUR, token)
+    assert caught.value.retry_after == timedelta(seconds=7)
+
+
+async def test_a_quote_of_very_many_orders_is_bought(shop: Shop) -> None:
+    quotes = [shop.store.add(at=NOW - MINUTE) for _ in range(3)]
+    for quote in quotes:
+        for _ in range(60):
+            shop.store.place(quote.id, at=NOW - MINUTE)
+    carts = [cart for page in await shop.walk(NOW - HOUR) for cart in page.carts]
+    assert {(cart.source_cart_id, cart.status) for cart in carts} == {
+        (str(quote.id), SourceStatus.COMPLETED) for quote in quotes
+    }
+
+
+# --- the key, page by page ---
+
+BEGIN = Walk.begin(NOW, 2)
+
+
+def test_a_walk_goes_on_behind_the_last_record_that_has_a_key() -> None:
+    ahead = BEGIN.after([Stamp(7, NOW), Stamp(8, NOW + SECOND), Stamp(9, None)], 9)
+    assert ahead is not None
+    assert (ahead.floor, ahead.after_id) == (NOW + SECOND, 8)
+
+
+def test_records_without_a_time_are_left_out_of_the_next_question() -> None:
+    ahead = BEGIN.after([Stamp(7, None), Stamp(8, None)], 9)
+    assert ahead is not None
+    assert (ahead.floor, ahead.skipped) == (NOW, (7, 8))
+
+
+@pytest.mark.parametrize("stamps", [[Stamp(None, None)] * 2, [Stamp(3, NOW - HOUR)] * 2])
+def test_a_page_that_does_not_lead_on_ends_the_walk(stamps: list[Stamp]) -> None:
+    with pytest.raises(TryLater) as caught:
+        BEGIN.after(stamps, 9)
+    assert caught.value.code == "pagination_loop"
+
+
+@pytest.mark.parametrize(("count", "total", "more"), [(2, None, True), (1, None, False), (2, 2, False), (1, 3, True)])
+def test_the_stores_own_count_ends_a_walk(count: int, total: int | None, more: bool) -> None:
+    stamps = [Stamp(number, NOW) for number in range(1, count + 1)]
+    assert (BEGIN.after(stamps, total) is not None) == more
+
+
+def test_a_walk_is_the_same_after_a_restart() -> None:
+    walk = BEGIN.smaller().without(5).hunting(3, 99)
+    assert Walk.read(walk.token) == walk
+
+
+def test_pages_grow_again_behind_the_page_that_failed() -> None:
+    walk = Walk.begin(NOW, 100).smaller()
+    sizes = [walk.size]
+    for number in range(10):
+        stamps = [Stamp(number * 10 + place, NOW + SECOND) for place in range(1, 11)]
+        walk = walk.after(stamps, 500) or walk
+        sizes.append(walk.size)
+    assert sizes == [10] * 10 + [100]
