@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from simulator.base import Simulator
+from simulator.bigcommerce import BigCommerceSimulator
 from simulator.custom import CustomSimulator
 from simulator.hostile import HostileSimulator
 from simulator.magento import MagentoSimulator
@@ -63,6 +64,16 @@ def magento(asked: argparse.Namespace) -> Simulator:
     return simulator
 
 
+def bigcommerce(asked: argparse.Namespace) -> Simulator:
+    """Stores ``s0``, ``s1`` and so on, each with the access token ``token-<hash>``."""
+    simulator = BigCommerceSimulator()
+    for index in range(asked.shops):
+        store = simulator.add_store(f"s{index}")
+        for moment in _moments(asked.carts):
+            store.abandon(at=moment, total="25.00")
+    return simulator
+
+
 def custom(asked: argparse.Namespace) -> Simulator:
     """Tenants ``s0``, ``s1`` and so on, each with the bearer token ``token-<name>``."""
     simulator = CustomSimulator()
@@ -89,6 +100,7 @@ SERVERS: dict[str, Callable[[argparse.Namespace], Simulator]] = {
     "shopify": shopify,
     "woocommerce": woocommerce,
     "magento": magento,
+    "bigcommerce": bigcommerce,
     "custom": custom,
     "hostile": hostile,
     "partner": partner,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from backend.platforms.base import Platform
+from backend.platforms.bigcommerce import BigCommercePlatform
 from backend.platforms.custom import CustomPlatform
 from backend.platforms.magento import MagentoPlatform
 from backend.platforms.mock import MockPlatform
@@ -10,6 +11,7 @@ from backend.platforms.shopify import ShopifyPlatform
 from backend.platforms.woocommerce import WooCommercePlatform
 
 PLATFORMS: dict[str, type[Platform]] = {
+    "bigcommerce": BigCommercePlatform,
     "custom": CustomPlatform,
     "magento": MagentoPlatform,
     "mock": MockPlatform,

@@ -31,7 +31,7 @@ async def running(*arguments: str) -> AsyncIterator[str]:
         assert await process.wait() == 0
 
 
-@pytest.mark.parametrize("server", ["shopify", "woocommerce", "magento", "custom", "partner"])
+@pytest.mark.parametrize("server", ["shopify", "woocommerce", "magento", "bigcommerce", "custom", "partner"])
 async def test_a_server_says_where_it_listens(server: str) -> None:
     async with (
         running(server, "--shops", "2", "--carts", "3") as base_url,
