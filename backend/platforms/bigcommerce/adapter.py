@@ -38,6 +38,8 @@ PACE = Pace(Rate(capacity=75, per_second=2.5), read=allowance_in)
 OVERLAP = timedelta(minutes=3)
 CART_QUERY = {"include": "line_items.physical_items.options,line_items.digital_items.options"}
 ORDERS_OF_A_CART = 50
+MOST_EMPTY = 20  # pages of orders in a row that lead to nothing
+CUT_SHORT = "page_cut_short"
 
 
 @dataclass(slots=True)
@@ -89,16 +91,17 @@ class BigCommercePlatform:
         """Return one page of the carts whose orders were modified at or after `window_from`."""
         size = self.settings.options.page_size
         walk = Walk.begin(window_from, size) if page_token is None else Walk.read(page_token)
-        walk, answer, orders = await self._ask_page(walk)
-        server_time = answer.server_time
-        if walk.part == "incomplete" and not orders:  # nobody stopped at the payment page: what was bought, at once
-            walk, answer, orders = await self._ask_page(Walk.begin(window_from, size, "all"))
-        stamps = [self._stamp(order, answer) for order in orders]
-        found, done = await self._sorted(walk, orders, stamps, answer)
-        ahead = walk.after(stamps) if done == len(orders) else walk.cut_after(stamps, done)
-        if ahead is None and walk.part == "incomplete":
-            ahead = Walk.begin(window_from, size, "all")
-        return await self._page(found, answer, server_time, None if ahead is None else ahead.token)
+        found, ahead, answer = await self._read(walk, window_from)
+        first = answer
+        for _ in range(MOST_EMPTY):  # orders that lead to nothing new make no page
+            if ahead is None or not found.is_empty:
+                break
+            try:
+                found, ahead, answer = await self._read(ahead, window_from)
+            except TryLater:
+                found.notices.append(CUT_SHORT)
+                break
+        return await self._page(found, answer, first.server_time, None if ahead is None else ahead.token)
 
     async def reread(self, source_cart_ids: Sequence[str]) -> CartPage:
         """Return these carts as they are now, whether a poll ever found them or not; see `Platform.reread`.
@@ -126,6 +129,15 @@ class BigCommercePlatform:
         """Say whether the store can be polled: token, store, each scope by name, and how many carts are waiting."""
         return await check.check_connection(self._client, self.store_id, self._now())
 
+    async def _read(self, walk: Walk, window_from: datetime) -> tuple[_Sorted, Walk | None, Answer]:
+        """Ask for the walk's orders and sort them; return the next question too, None when the window is drained."""
+        found = _Sorted()
+        walk, answer, orders = await self._ask_page(walk)
+        ahead = await self._sorted(walk, orders, answer, found)
+        if ahead is None and walk.part == "incomplete":
+            ahead = Walk.begin(window_from, self.settings.options.page_size, "all")
+        return found, ahead, answer
+
     async def _ask_page(self, walk: Walk) -> tuple[Walk, Answer, list[Any]]:
         """Ask for the walk's orders, in smaller pages while they are too large to fit."""
         while True:
@@ -138,11 +150,12 @@ class BigCommercePlatform:
             else:
                 return walk, answer, _listed(answer)
 
-    async def _sorted(
-        self, walk: Walk, orders: Sequence[Any], stamps: Sequence[Stamp], answer: Answer
-    ) -> tuple[_Sorted, int]:
-        """Sort a page's orders by what they are; also return how many, when the store asks us to wait in between."""
-        found = _Sorted()
+    async def _sorted(self, walk: Walk, orders: Sequence[Any], answer: Answer, found: _Sorted) -> Walk | None:
+        """Sort a page's orders by what they are and return the next question.
+
+        When the store asks us to wait in between, that is for the orders from there on.
+        """
+        stamps = [self._stamp(order, answer) for order in orders]
         for done, (order, stamp) in enumerate(zip(orders, stamps, strict=True)):
             if walk.skips(stamp) or (walk.part == "all" and _is_incomplete(order)):
                 continue
@@ -151,9 +164,9 @@ class BigCommercePlatform:
             except TryLater:
                 if found.is_empty:
                     raise
-                found.notices.append("page_cut_short")
-                return found, done
-        return found, len(orders)
+                found.notices.append(CUT_SHORT)
+                return walk.cut_after(stamps, done)
+        return walk.after(stamps)
 
     async def _sort(self, order: Any, server_time: datetime | None, found: _Sorted) -> None:
         """Put one order where it belongs; one that cannot be read stops none of the others."""

@@ -9,7 +9,7 @@ from backend.errors import BadRecord, FixCredentials, TryLater
 from backend.platforms.base import ConnectionCheck, Finding
 from backend.platforms.bigcommerce.client import SCOPES, Answer, StoreClient
 from backend.platforms.bigcommerce.orders import modified_at
-from backend.platforms.bigcommerce.refusals import SAVE_AGAIN, ScopeMissing
+from backend.platforms.bigcommerce.refusals import SAVE_AGAIN, SCOPE_MISSING
 from backend.platforms.bigcommerce.settings import LARGEST_PAGE
 
 LOOKBACK_DAYS = (1, 3, 7, 30)
@@ -33,8 +33,10 @@ async def check_connection(client: StoreClient, store_hash: str, now: datetime) 
             try:
                 probe = client.find if begin == "/v3/carts" else client.get
                 answer = await probe(path, query) or answer
-            except ScopeMissing as refused:
-                missing.append(refused.scope)
+            except FixCredentials as refused:
+                if refused.code != SCOPE_MISSING:
+                    raise
+                missing.append(SCOPES[begin])
         findings = [
             Finding("access_token", ok=True, detail="BigCommerce accepts the access token."),
             _scopes(missing),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from backend.errors import TryLater
+from backend.errors import FixCredentials, TryLater
 from backend.platforms.bigcommerce.client import StoreClient
 from backend.platforms.bigcommerce.orders import Json, order_number
-from backend.platforms.bigcommerce.refusals import ScopeMissing
+from backend.platforms.bigcommerce.refusals import SCOPE_MISSING
 from backend.platforms.reading import text_or_none
 
 AT_ONCE = 50  # ids in one question, which keeps its address short
@@ -38,7 +38,9 @@ class Lookups:
             query = {"id:in": ",".join(ids), "limit": str(MOST_LINES)} | PICTURE_ONLY
             try:
                 found = await self._client.data("/v3/catalog/products", query)
-            except ScopeMissing:
+            except FixCredentials as refused:
+                if refused.code != SCOPE_MISSING:
+                    raise
                 self.may_see_products = False
                 break
             self._images |= dict.fromkeys(ids, "") | {str(one.get("id")): _picture(one) for one in found}

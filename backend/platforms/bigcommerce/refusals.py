@@ -31,24 +31,18 @@ _FIX: Mapping[int, tuple[str, str, str]] = {
 _LATER = {409: "conflict", 429: "throttled", 503: "store_down", 507: "store_full"}
 
 
-class ScopeMissing(FixCredentials):
-    """The token may not see what was asked for; `scope` is what the control panel calls the right to."""
-
-    code = "scope_missing"
-
-    def __init__(self, scope: str, said: str) -> None:
-        super().__init__(
-            f"The access token lacks the scope {scope}{said}.",
-            remedy=f"Give the API account the scope {scope}. {SAVE_AGAIN}",
-        )
-        self.scope = scope
+SCOPE_MISSING = "scope_missing"
 
 
 def refusal(response: HttpResponse, scope: str, now: datetime) -> PlatformError:
     """Return what to raise for an answer that is neither a success nor a record that is not there."""
     status, said = response.status, _quoted(response)
     if status == 403:
-        return ScopeMissing(scope, said)
+        return FixCredentials(
+            f"The access token lacks the scope {scope}{said}.",
+            code=SCOPE_MISSING,
+            remedy=f"Give the API account the scope {scope}. {SAVE_AGAIN}",
+        )
     if status in _FIX:
         code, message, remedy = _FIX[status]
         return FixCredentials(f"{message}{said}.", code=code, remedy=remedy)

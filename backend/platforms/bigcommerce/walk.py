@@ -101,9 +101,11 @@ class Walk:
         return replace(self, size=max(1, self.size // 4))
 
     def skips(self, stamp: Stamp) -> bool:
-        """Whether the record is older than what is wanted, or an earlier page gave it as it is now."""
+        """Whether the record is none of what is wanted now, or an earlier page gave it as it is now."""
         if stamp.modified_at is None:
             return stamp.id in self.seen
+        if self.above is not None and stamp.modified_at > self.floor:
+            return True  # its own second comes next
         return stamp.modified_at < self.floor or (stamp.modified_at == self.floor and stamp.id in self.seen)
 
     def cut_after(self, stamps: Sequence[Stamp], done: int) -> Walk:
@@ -120,9 +122,9 @@ class Walk:
             return replace(ahead or self, floor=self.floor + SECOND, seen=frozenset(), above=None)
         if not is_full or ahead is None:  # full, and nothing dated: all that is left lies in the future, or nowhere
             return None
-        if ahead.floor > self.floor or ahead.is_inclusive != self.is_inclusive:
-            return ahead
-        return replace(ahead, above=0)
+        has_moved = ahead.floor > self.floor or ahead.is_inclusive != self.is_inclusive
+        is_crowded = len(ahead.seen) >= self.asks  # the next page would hold nothing that is new
+        return ahead if has_moved and not is_crowded else replace(ahead, above=0)
 
     def _ahead(self, stamps: Sequence[Stamp]) -> Walk | None:
         """Return the question that follows these records; None where none of them leads on."""
