@@ -34,7 +34,7 @@ SHOPIFY: dict[str, Any] = {
 
 # Keys that any platform takes inside these two fields; only the services may ask the platforms themselves.
 INSIDE: dict[str, frozenset[str]] = {
-    "settings": frozenset({"allow_http", "api_version", "base_url", "options", "shop"}),
+    "settings": frozenset({"allow_http", "api_version", "base_url", "options", "shop", "store_hash"}),
     "credentials": frozenset(
         {
             "access_token",
