@@ -9,7 +9,7 @@ import pytest
 from backend.domain.database_url import MODES, asyncpg_query
 
 
-@pytest.mark.parametrize("query", ["", "host=/run", "ssl=require", "application_name=a%20b&host=/run"])
+@pytest.mark.parametrize("query", ["", "host=/run", "ssl=require", "passfile=a%20b&host=/run"])
 def test_a_query_that_says_nothing_of_tls_stays_as_it_is(query: str) -> None:
     assert asyncpg_query(query) == query
 

@@ -262,8 +262,8 @@ async def test_a_pause_is_left_alone(office: Office) -> None:
                                                    "did you mean shop?")),
         ("poll_interval_seconds", "poll_interval_second", ("line 17: {at}.integrations[0]: poll_interval_second is "
                                                           "not a known key; did you mean poll_interval_seconds?")),
-        ("platform: shopify", "platform: shopfy", ("line 10: {at}.integrations[0]: there is no platform 'shopfy'; "
-                                                  "use one of bigcommerce, custom, mock, shopify, woocommerce")),
+        ("platform: shopify", "platform: shopfy", ("line 10: {at}.integrations[0]: there is no platform 'shopfy'; use "
+                                                  "one of bigcommerce, custom, magento, mock, shopify, woocommerce")),
         ("http://127.0.0.1:9101/s0", "https://10.1.1.1/", ("line 13: {at}.integrations[0]: the address is not one "
                                                           "that may be called: private; give a public address")),
         ("{access_token: env:ACME_SHOPIFY_TOKEN}", "{acces_token: x}",

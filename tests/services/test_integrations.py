@@ -90,7 +90,7 @@ async def test_credentials_are_sealed_at_rest(
 @pytest.mark.parametrize(
     ("fields", "field", "told"),
     [
-        ({"platform": "osc"}, "platform", "use one of bigcommerce, custom, mock, shopify, woocommerce"),
+        ({"platform": "osc"}, "platform", "use one of bigcommerce, custom, magento, mock, shopify, woocommerce"),
         ({"settings": {}}, "settings.base_url", "settings.base_url is missing"),
         ({"settings": SHOP | {"colour": 1}}, "settings.colour", "settings.colour is not known"),
         ({"settings": SHOP | {"options": {"auth": "magic"}}}, "settings.options.auth", "bearer"),

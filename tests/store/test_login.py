@@ -9,9 +9,11 @@ from backend.db import prepare_database
 from backend.errors import SetupProblem
 from tests.databases import PostgresServer
 
+KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+
 
 def settings(url: str, **fields: str) -> Settings:
-    return Settings(_env_file=None, database_url=url, master_key="A" * 43 + "=", **fields)  # type: ignore[arg-type]
+    return Settings(_env_file=None, database_url=url, master_key=KEY, **fields)  # type: ignore[arg-type]
 
 
 async def test_the_login_of_the_tests_may_start(postgresql_url: str) -> None:
