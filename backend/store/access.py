@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import LargeBinary, Row, bindparam, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, LargeBinary, Row, bindparam, exists, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from backend.models import api_keys
@@ -35,13 +35,14 @@ class ApiKeyRow:
     last_used_at: datetime | None
 
 
+def _is_live(now: Any) -> ColumnElement[bool]:
+    """Whether a key opens anything at a time, a value or a parameter."""
+    return api_keys.c.revoked_at.is_(None) & or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > now)
+
+
 _SHOWN = tuple(api_keys.c[name] for name in ApiKeyRow.__slots__)
 _NOW = bindparam("now", type_=UtcDateTime)
-_LIVE = (
-    select(*_SHOWN)
-    .where(api_keys.c.hash == bindparam("hash", type_=LargeBinary), api_keys.c.revoked_at.is_(None))
-    .where(or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > _NOW))
-)
+_LIVE = select(*_SHOWN).where(api_keys.c.hash == bindparam("hash", type_=LargeBinary), _is_live(_NOW))
 
 
 class ApiKeyStore:
@@ -80,16 +81,13 @@ class ApiKeyStore:
 
     async def has_live_successor(self, key_id: str, now: datetime) -> bool:
         """Whether a live key was made to take this one's place."""
-        c = api_keys.c
-        is_live = (c.revoked_at.is_(None)) & or_(c.expires_at.is_(None), c.expires_at > now)
-        query = select(exists().where(c.replaces == key_id, is_live))
+        query = select(exists().where(api_keys.c.replaces == key_id, _is_live(now)))
         return bool((await self._connection.execute(query)).scalar_one())
 
     async def is_live(self, key_id: str, now: datetime) -> bool:
         """Whether a key still opens anything."""
-        c = api_keys.c
-        is_live = (c.revoked_at.is_(None)) & or_(c.expires_at.is_(None), c.expires_at > now)
-        return bool((await self._connection.execute(select(exists().where(c.id == key_id, is_live)))).scalar_one())
+        query = select(exists().where(api_keys.c.id == key_id, _is_live(now)))
+        return bool((await self._connection.execute(query)).scalar_one())
 
     async def change(self, key_id: str, **values: Any) -> None:
         """Change columns of a key."""
